@@ -1,0 +1,161 @@
+"""The values of a decision: who asks for what (`Request`), what is written (`Policies`), the answer.
+
+Nothing here decides anything; every value is immutable and compares by content, except `Policy`,
+which compares by identity because it carries compiled matchers.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from iamaccess.statements import Statement
+
+PolicyKind = Literal["identity", "resource", "trust"]
+ContextValue = str | bool | Sequence[str]
+Layer = Literal[
+    "identity", "resource", "grant", "boundary", "session", "service_control", "resource_control"
+]
+Reason = Literal["allowed", "explicit_deny", "implicit_deny", "unknown"]
+
+
+class Outcome(enum.Enum):
+    """The three answers. UNKNOWN is an answer too: what was read does not settle the request."""
+
+    ALLOWED = "ALLOWED"
+    DENIED = "DENIED"
+    UNKNOWN = "UNKNOWN"
+
+
+class MalformedPolicy(ValueError):
+    """A document that AWS would refuse. `pointer` is the JSON pointer (RFC 6901) to the place."""
+
+    def __init__(self, reason: str, pointer: str = "") -> None:
+        super().__init__(f"{reason} (at {pointer or 'the top'})")
+        self.reason = reason
+        self.pointer = pointer
+
+
+class Unsupported(Exception):
+    """A legal policy that this engine cannot judge, and that could have changed the answer.
+
+    `element` says what is not supported, `policy` is the policy's name, `pointer` the JSON pointer
+    to the element in that policy's document.
+    """
+
+    def __init__(self, element: str, policy: str, pointer: str = "") -> None:
+        super().__init__(f"{element} is not supported: policy {policy!r} at {pointer or 'the top'}")
+        self.element = element
+        self.policy = policy
+        self.pointer = pointer
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a request, as authenticated.
+
+    `arn` is what AWS names in messages: the IAM ARN of a root user, user or role, the STS ARN of a
+    session (`arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`), the name of a service
+    (`imagebuilder.amazonaws.com`). `account` is 12 digits, None for a service or nobody.
+    `role_arn` is a session's role, path included; `unique_id` is `AIDA…` of a user, `AROA…` of a
+    role or of a session's role.
+    """
+
+    kind: Literal["root", "user", "role", "session", "service", "anonymous"]
+    arn: str
+    account: str | None
+    role_arn: str | None = None
+    unique_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One action on one resource.
+
+    `action` is `service:Action`, `resource` an ARN or `*` for actions without a resource.
+    `context` holds the condition keys of the request, in any letter case; a sequence is a
+    multi-valued key, a bool stands for "true" or "false". `resource_account` owns the resource;
+    when None it is read from the ARN, and where the ARN has none it is the caller's.
+    """
+
+    principal: Principal
+    action: str
+    resource: str
+    context: Mapping[str, ContextValue] = field(default_factory=dict)
+    resource_account: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """A parsed and compiled policy document; made by `parse_policy`."""
+
+    name: str
+    kind: PolicyKind
+    document: Mapping[str, Any]
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A KMS grant: `operations` without the `kms:` prefix; it allows, and never denies.
+
+    `encryption_context_subset` must be contained in the request's encryption context,
+    `encryption_context_equals` must be that context; both compare by exact letter case.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
+    """
+
+    grant_id: str
+    grantee: str
+    operations: frozenset[str]
+    encryption_context_subset: Mapping[str, str] | None
+    encryption_context_equals: Mapping[str, str] | None
+    key_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What was read, layer by layer: None is "not known", an empty sequence "known to be none".
+
+    `identity`: inline, managed and group policies of the user or of the session's role.
+    `resource`: the key policy, or the role's trust policy. `boundary` and `session` limit when
+    they are not empty. `service_control` and `resource_control` are by level of the organization.
+    """
+
+    identity: Sequence[Policy] | None = None
+    resource: Sequence[Policy] | None = None
+    grants: Sequence[Grant] | None = None
+    boundary: Sequence[Policy] | None = None
+    session: Sequence[Policy] | None = None
+    service_control: Sequence[Sequence[Policy]] | None = None
+    resource_control: Sequence[Sequence[Policy]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRef:
+    """The statement that decided: `index` from 0 in its policy. For a grant, `policy` is its id."""
+
+    policy: str
+    sid: str | None
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer, and what it rests on.
+
+    `layer` is the layer that decided: of the statement that allowed or denied, or the one that is
+    missing or limits (implicit deny). `not_given` names the layers that were None, `unknown` those
+    of them because of which the outcome is UNKNOWN. `allowed_by_what_was_read` is the outcome when
+    the layers not given neither grant, limit nor deny.
+    """
+
+    outcome: Outcome
+    reason: Reason
+    layer: Layer | None
+    statement: StatementRef | None
+    not_given: tuple[str, ...]
+    unknown: tuple[str, ...]
+    allowed_by_what_was_read: bool

@@ -1,0 +1,7 @@
+"""Compiled statements."""
+
+from __future__ import annotations
+
+
+class Statement:
+    """A compiled statement."""
