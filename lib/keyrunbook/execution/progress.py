@@ -1,0 +1,230 @@
+"""What a person sees of a run: a line for each notebook, the current cell, the verdict at the end.
+
+On a terminal the lines are redrawn in place; elsewhere (a log, a pipe) each is printed once when
+its notebook ends. Nothing is ever told by colour alone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import IO, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from keyrunbook.execution.result import RunResult, StepResult
+
+SANDBOX_NOTICE = "the embedded sandbox, not AWS: nothing leaves this machine"
+
+_MARKS = {
+    "done": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "running": ("…", "cyan"),
+    "skipped": ("–", "dim"),
+    "not run": ("–", "yellow"),
+}
+_VERDICTS = {
+    "PROVED": (
+        "✓",
+        "bold green",
+        "CloudTrail shows that this key, and Image Builder, protected this workflow.",
+    ),
+    "REFUTED": ("✗", "bold red", "the records show that this workflow is not under this key."),
+    "NOT_YET": (
+        "?",
+        "bold yellow",
+        "the records seen so far do not show it; that proves nothing either way.",
+    ),
+}
+
+
+class Progress(Protocol):
+    """Told what happens, in order. `result` is always the newest."""
+
+    def started(self, result: RunResult) -> None:
+        """The run's folder is there; sandbox and kernel are on their way."""
+
+    def step(self, result: RunResult, name: str) -> None:
+        """A step begins."""
+
+    def cell(self, index: int, cells: int, title: str) -> None:
+        """A cell of the current step begins."""
+
+    def step_ended(self, result: RunResult, step: StepResult) -> None:
+        """A step ended, well or not."""
+
+    def ended(self, result: RunResult) -> None:
+        """Nothing more will happen."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def started(self, result: RunResult) -> None: ...
+
+    def step(self, result: RunResult, name: str) -> None: ...
+
+    def cell(self, index: int, cells: int, title: str) -> None: ...
+
+    def step_ended(self, result: RunResult, step: StepResult) -> None: ...
+
+    def ended(self, result: RunResult) -> None: ...
+
+
+def progress_to(stream: IO[str]) -> Progress:
+    """Live lines when `stream` is a terminal, plain ones otherwise."""
+    console = Console(file=stream, highlight=False, soft_wrap=True)
+    return LiveLines(console) if console.is_terminal else PlainLines(console)
+
+
+class PlainLines:
+    """One line for each thing that happened."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False)
+        self._console.file.flush()
+
+    def started(self, result: RunResult) -> None:
+        self._print(heading(result))
+
+    def step(self, result: RunResult, name: str) -> None: ...
+
+    def cell(self, index: int, cells: int, title: str) -> None: ...
+
+    def step_ended(self, result: RunResult, step: StepResult) -> None:
+        self._print(step_line(step))
+
+    def ended(self, result: RunResult) -> None:
+        for step in result.steps:
+            if step.status in ("skipped", "not run"):
+                self._print(step_line(step))
+        self._console.print()
+        for line in summary(result):
+            self._console.print(line)
+        self._console.file.flush()
+
+
+class LiveLines:
+    """The same lines, redrawn in place, with the current cell's heading beside the current step."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._result: RunResult | None = None
+        self._current: str | None = None
+        self._since = 0.0
+        self._cell = ""
+        self._spinner = Spinner("dots", style="cyan")
+
+    def started(self, result: RunResult) -> None:
+        self._console.print(heading(result), markup=False)
+        self._result = result
+        self._cell = "starting"
+        self._live = Live(
+            get_renderable=self._lines, console=self._console, refresh_per_second=10, transient=True
+        )
+        self._live.start()
+
+    def step(self, result: RunResult, name: str) -> None:
+        self._result, self._current, self._cell = result, name, ""
+        self._since = time.monotonic()
+
+    def cell(self, index: int, cells: int, title: str) -> None:
+        self._cell = f"{index + 1}/{cells} {title}"
+
+    def step_ended(self, result: RunResult, step: StepResult) -> None:
+        self._result, self._current = result, None
+
+    def ended(self, result: RunResult) -> None:
+        self._result, self._current = result, None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        for line in [self._line(step) for step in result.steps]:
+            self._console.print(line)
+        self._console.print()
+        for summary_line in summary(result):
+            self._console.print(summary_line)
+
+    def _lines(self) -> RenderableType:
+        assert self._result is not None
+        lines: list[RenderableType] = []
+        for step in self._result.steps:
+            if step.name == self._current:
+                grid = Table.grid(padding=(0, 1))
+                grid.add_column(width=1)
+                grid.add_column(min_width=20)
+                grid.add_column(justify="right", min_width=7)
+                grid.add_column(no_wrap=True, overflow="ellipsis")
+                seconds = f"{time.monotonic() - self._since:5.1f} s"
+                grid.add_row(self._spinner, step.name, seconds, Text(self._cell, style="dim"))
+                lines.append(grid)
+            else:
+                lines.append(self._line(step))
+        if self._current is None and self._cell == "starting":
+            self._spinner.update(text=" starting the kernel and what it talks to")
+            lines.append(self._spinner)
+        elif self._current is not None:
+            self._spinner.text = ""
+        return Group(*lines)
+
+    def _line(self, step: StepResult) -> Text:
+        _, style = _MARKS[step.status]
+        waiting = self._live is not None and step.status == "not run"
+        return Text(
+            f"  {step.name}" if waiting else step_line(step), style="dim" if waiting else style
+        )
+
+
+def heading(result: RunResult) -> str:
+    """The first line: which run, against what."""
+    where = SANDBOX_NOTICE if result.target == "sandbox" else "AWS"
+    return f"run {result.run_id} on {where}"
+
+
+def step_line(step: StepResult) -> str:
+    """A step that has ended, or never began."""
+    mark, _ = _MARKS[step.status]
+    tail = f"{step.seconds:5.1f} s" if step.seconds is not None else ""
+    words = "" if step.status == "done" else step.status
+    return f"{mark} {step.name:<20} {tail:>7}  {words}".rstrip()
+
+
+def summary(result: RunResult) -> list[str]:
+    """The last lines, in rich markup: the verdict or the error, the resources, the folder."""
+    lines: list[str] = []
+    if result.error is not None:
+        place = f" in {result.error.step}" if result.error.step else ""
+        place += f", cell {result.error.cell}" if result.error.cell else ""
+        word = "Interrupted" if result.status == "interrupted" else "Failed"
+        lines.append(f"[bold red]✗ {word}{escape(place)}[/]: {escape(result.error.what)}")
+        if result.error.fix:
+            lines.append(f"  {escape(result.error.fix)}")
+    if result.verdict is not None:
+        mark, style, words = _VERDICTS[result.verdict]
+        where = "On the embedded sandbox, not AWS: " if result.target == "sandbox" else ""
+        sentence = where + words if where else words[0].upper() + words[1:]
+        lines.append(f"[{style}]{mark} {result.verdict}[/]  {escape(sentence)}")
+    elif result.error is None:
+        lines.append("[green]✓ Done[/]  These steps end before a verdict.")
+    facts = [
+        ("key", result.key_arn),
+        ("workflow", result.workflow_arn),
+        ("records", ", ".join(result.events) or None),
+        ("outputs", result.outputs),
+    ]
+    lines += [f"  {name:<9} {escape(value)}" for name, value in facts if value]
+    if any(step.status == "not run" for step in result.steps) and result.status == "done":
+        names = [step.name[:2] for step in result.steps if step.status == "not run"]
+        lines.append(
+            f"  {', '.join(names)} did not run: the verdict is not PROVED. "
+            f"To run them all the same: --steps {','.join(names)} --run-id {escape(result.run_id)}"
+        )
+    return lines

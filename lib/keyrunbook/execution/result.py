@@ -1,0 +1,142 @@
+"""`result.json`: what became of a run, however it ended.
+
+It is written with status `running` and the writer's process id before the first step, replaced
+atomically at each step, and once more at the end. A file that still says `running` while no such
+process lives belongs to a run that was killed; the step it names as `running` did not end.
+papermill's own marks in the executed notebooks are not the authority: it marks the cells of a
+notebook whose kernel died as completed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+StepStatus = Literal["done", "failed", "skipped", "not run", "running"]
+RunStatus = Literal["running", "done", "failed", "interrupted"]
+Verdict = Literal["PROVED", "REFUTED", "NOT_YET"]
+
+RESULT_FILE = "result.json"
+
+EXIT_STATUS_OF_VERDICT: Mapping[str, int] = {"PROVED": 0, "REFUTED": 1, "NOT_YET": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """One step. `skipped`: was not asked for. `not run`: asked for, never reached.
+
+    `running` stands only in a result whose own status is `running`.
+    """
+
+    name: str
+    status: StepStatus
+    seconds: float | None = None
+    notebook: str | None = None  # the executed notebook's file name in the run's folder
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run failed: one sentence, and what to do about it."""
+
+    type: str
+    what: str
+    fix: str
+    exit_status: int
+    step: str | None = None
+    cell: int | None = None  # position in the executed notebook, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The whole of `result.json`; `account` to `events` are what the ledger says."""
+
+    run_id: str
+    target: str
+    outputs: str  # the run's folder
+    status: RunStatus
+    pid: int
+    started: str  # ISO 8601, UTC
+    finished: str | None = None
+    exit_status: int | None = None
+    account: str | None = None
+    region: str | None = None
+    endpoint_url: str | None = None  # where it is not AWS's own
+    verdict: Verdict | None = None
+    key_arn: str | None = None
+    workflow_arn: str | None = None
+    events: tuple[str, ...] = ()
+    steps: tuple[StepResult, ...] = ()
+    error: RunError | None = field(default=None)
+
+    def step(self, name: str) -> StepResult:
+        """The step of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(name)
+
+    def with_step(self, name: str, **changes: Any) -> RunResult:
+        """The same result with one step changed."""
+        steps = tuple(
+            dataclasses.replace(step, **changes) if step.name == name else step
+            for step in self.steps
+        )
+        return dataclasses.replace(self, steps=steps)
+
+    def to_json(self) -> str:
+        """The text of `result.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces the file at once: a reader sees the old text or the new one, never a part.
+
+    Raises:
+        OSError: the folder is not there or cannot be written; nothing is left behind.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_result(result: RunResult) -> None:
+    """Puts `result.json` into the run's folder.
+
+    Raises:
+        OSError: see `write_atomically`.
+    """
+    write_atomically(Path(result.outputs) / RESULT_FILE, result.to_json())
+
+
+def earlier_steps(folder: Path) -> dict[str, StepResult]:
+    """The steps that an earlier part of the same run ended, by name; {} for a new run.
+
+    A step that was `running` when its process was killed counts as failed. A file that is not a
+    result (damaged by hand) tells nothing, and is replaced.
+    """
+    try:
+        stored = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        steps = [StepResult(**step) for step in stored["steps"]]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+    return {
+        step.name: dataclasses.replace(step, status="failed") if step.status == "running" else step
+        for step in steps
+        if step.status in ("done", "failed", "running")
+    }
