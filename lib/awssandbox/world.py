@@ -1,0 +1,106 @@
+"""Everything that one sandbox remembers: time, identifiers, services' states, principals, records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from awssandbox.clock import Clock
+from awssandbox.identifiers import Identifiers
+
+if TYPE_CHECKING:
+    from awssandbox.authorise import Authoriser
+    from awssandbox.call import Call, Caller
+    from awssandbox.forward import ServiceAccess
+    from awssandbox.moto_iam import Iam
+    from awssandbox.records import Trail
+
+DEFAULT_ACCOUNT = "111122223333"
+DEFAULT_REGION = "us-west-2"
+PARTITION = "aws"
+
+State = TypeVar("State")
+
+
+class World:
+    """One sandbox's memory. `event_delay_s` is how long a record waits before look-ups see it.
+
+    `lock` is held around each served call, those that services make in process included.
+    """
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        clock: Clock | None = None,
+        event_delay_s: float = 0.0,
+        account: str = DEFAULT_ACCOUNT,
+        region: str = DEFAULT_REGION,
+    ) -> None:
+        self.clock = Clock() if clock is None else clock
+        self.ids = Identifiers(seed)
+        self.event_delay_s = event_delay_s
+        self.account = account
+        self.region = region
+        self.partition = PARTITION
+        self.lock = threading.RLock()
+        self._states: dict[tuple[type, str, str], object] = {}
+
+    def state(self, kind: Callable[[], State], account: str, region: str) -> State:
+        """The state of class `kind` in an account and Region, made on first use."""
+        place = (cast(type, kind), account, region)
+        with self.lock:
+            if place not in self._states:
+                self._states[place] = kind()
+            return cast(State, self._states[place])
+
+    def states(self, kind: Callable[[], State]) -> dict[tuple[str, str], State]:
+        """All states of class `kind` that exist, by account and Region."""
+        with self.lock:
+            return {
+                (account, region): cast(State, state)
+                for (made, account, region), state in self._states.items()
+                if made is kind
+            }
+
+    @cached_property
+    def iam(self) -> Iam:
+        """Users, groups, roles and their policies, of every account."""
+        from awssandbox.moto_iam import Iam
+
+        return Iam(self)
+
+    @cached_property
+    def authoriser(self) -> Authoriser:
+        """Judges whether a caller may do what a call needs."""
+        from awssandbox.authorise import Authoriser
+
+        return Authoriser(self)
+
+    @cached_property
+    def trail(self) -> Trail:
+        """The CloudTrail records of all calls."""
+        from awssandbox.records import Trail
+
+        return Trail(self)
+
+    def forward(self, call: Call, caller: Caller) -> ServiceAccess:
+        """In-process clients by which `caller` calls on within `call`."""
+        from awssandbox.forward import ServiceAccess
+
+        return ServiceAccess(self, caller, call.region)
+
+    def assume_for_service(
+        self, call: Call, role_arn: str, service: str, session_name: str
+    ) -> ServiceAccess:
+        """In-process clients of a role's session that `service` assumes within `call`.
+
+        Raises AwsError when the role does not exist or its trust policy does not let the service.
+        """
+        from awssandbox.forward import ServiceAccess
+        from awssandbox.sts.sessions import session_for_service
+
+        return ServiceAccess(
+            self, session_for_service(self, call, role_arn, service, session_name), call.region
+        )
