@@ -1,0 +1,89 @@
+"""What can go wrong in a run, each with a sentence for a person and an exit status for a program.
+
+Every error says what happened and what to do next. In a notebook it shows as one message without
+a traceback, and still fails the cell, so that papermill exits non-zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class RunbookError(Exception):
+    """A run cannot go on. `what` happened, and the `fix` that lets it go on.
+
+    `exit_status` is the status that the `runbook` command ends with.
+    """
+
+    exit_status: ClassVar[int] = 5
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what} {fix}")
+        self.what = what
+        self.fix = fix
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as the ledger and ``result.json`` hold it."""
+        return {
+            "type": type(self).__name__,
+            "what": self.what,
+            "fix": self.fix,
+            "exit_status": self.exit_status,
+        }
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback."""
+        return [f"{type(self).__name__}: {self.what}", f"  → {self.fix}"]
+
+
+class ParameterError(RunbookError):
+    """A parameter or an input file is wrong; `what` names it, its value and what is valid."""
+
+    exit_status = 2
+
+
+class StepMissing(RunbookError):
+    """A step was opened before a step that it needs."""
+
+    exit_status = 2
+
+
+class ApprovalRequired(RunbookError):
+    """A plan would change AWS and nobody has approved it."""
+
+    exit_status = 4
+
+
+class NotKnownYet(RunbookError):
+    """An answer is not known yet and the step cannot go on without it."""
+
+    exit_status = 3
+
+
+class LockOut(RunbookError):
+    """A planned key policy would leave its operator unable to change it again; it was not sent."""
+
+
+class AwsRefused(RunbookError):
+    """AWS answered with an error. `code` is AWS's error code, `operation` the call."""
+
+    def __init__(self, what: str, fix: str, *, code: str = "", operation: str = "") -> None:
+        super().__init__(what, fix)
+        self.code = code
+        self.operation = operation
+
+
+class Unreachable(RunbookError):
+    """The endpoint did not answer."""
+
+
+class CredentialsMissing(RunbookError):
+    """The AWS SDK's credential chain found nothing, or what it found has expired."""
+
+
+class SandboxGone(RunbookError):
+    """The sandbox that a run was made on is not running any more."""
+
+
+class StepFailed(RunbookError):
+    """A step ended without what it is for."""

@@ -1,0 +1,258 @@
+"""The parameters of a run: one model that validates, and that the notebooks and ``--help`` share.
+
+What a notebook leaves at None is taken from the run (its ledger), or from the default by target.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from keyrunbook.errors import ParameterError
+
+Target = Literal["sandbox", "aws"]
+
+EVENT_WAIT_SECONDS = {"sandbox": 30, "aws": 900}
+"""CloudTrail: "about 5 minutes on average", not guaranteed; three times that on AWS.
+
+Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/how-cloudtrail-works.html
+"""
+
+_E_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
+_URL_WITH_CREDENTIALS = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@", re.IGNORECASE)
+_SECRETS = (
+    re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    re.compile(r"\b(ghp|gho|ghs|github_pat|glpat|xox[abpr])[-_][A-Za-z0-9_-]{16,}"),
+    re.compile(r"\b(password|passwd|pwd|secret|token|api[-_]?key)\s*[:=]\s*\S+", re.IGNORECASE),
+    re.compile(r"(?=[A-Za-z0-9/+]*[A-Z])(?=[A-Za-z0-9/+]*[a-z])(?=[A-Za-z0-9/+]*\d)"
+               r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
+)
+
+
+def sensitive(text: str) -> str | None:
+    """What confidential thing a free-form text looks like, or None.
+
+    AWS asks never to put such into tags, names or descriptions: they may be used for billing or
+    diagnostic logs.
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
+    """
+    if _URL_WITH_CREDENTIALS.search(text):
+        return "a URL with credentials"
+    if _E_MAIL.search(text):
+        return "an e-mail address"
+    if any(pattern.search(text) for pattern in _SECRETS):
+        return "a secret"
+    return None
+
+
+def _not_sensitive(text: str) -> str:
+    if found := sensitive(text):
+        raise ValueError(
+            f"looks like {found}; names, tags and descriptions may end up in billing "
+            "and diagnostic logs"
+        )
+    return text
+
+
+class Parameters(BaseModel):
+    """All parameters of the seven notebooks. Unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    run_id: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+            description="name of the run and of its folder; unset: the current run, or a new one",
+        ),
+    ] = None
+    outputs_dir: Annotated[
+        str | None, Field(min_length=1, description="where the runs' folders are; unset: outputs/")
+    ] = None
+    target: Annotated[
+        Target | None, Field(description="the embedded sandbox, or a real AWS account")
+    ] = None
+    region: Annotated[
+        str | None,
+        Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS Region; unset: the target's"),
+    ] = None
+    profile: Annotated[
+        str | None, Field(min_length=1, description="AWS SDK profile; only on the target aws")
+    ] = None
+    key_alias: Annotated[
+        str,
+        Field(
+            pattern=r"^alias/[A-Za-z0-9/_-]{1,250}$",
+            description="alias of the key, alias/… (not alias/aws/…)",
+        ),
+    ] = "alias/imagebuilder-workflows"
+    key_arn: Annotated[
+        str | None,
+        Field(
+            pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$",
+            description="ARN of an existing key to use; unset: a key is created",
+        ),
+    ] = None
+    execution_role: Annotated[
+        str,
+        Field(
+            pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/)?[\w+=,.@/-]{1,575}$",
+            description="name or ARN of the workflow execution role; made on the sandbox",
+        ),
+    ] = "ImageBuilderExecutionRole"
+    workflow_name: Annotated[
+        str,
+        Field(
+            pattern=r"^[-_A-Za-z0-9][-_A-Za-z0-9 ]{1,126}[-_A-Za-z0-9]$",
+            description="name of the workflow",
+        ),
+    ] = "encrypted-build"
+    workflow_version: Annotated[
+        str, Field(pattern=r"^\d+\.\d+\.\d+$", description="its semantic version, x.y.z")
+    ] = "1.0.0"
+    workflow_type: Annotated[
+        Literal["BUILD", "TEST", "DISTRIBUTION"], Field(description="what the workflow is for")
+    ] = "BUILD"
+    workflow_file: Annotated[
+        str, Field(min_length=1, description="its document, a path relative to notebooks/")
+    ] = "workflows/build-image.yaml"
+    event_wait_seconds: Annotated[
+        int | None,
+        Field(ge=0, le=7200, description="longest wait for CloudTrail; unset: 30 or, on AWS, 900"),
+    ] = None
+    pending_window_days: Annotated[
+        int, Field(ge=7, le=30, description="days until a key scheduled for deletion is deleted")
+    ] = 30
+    run_build: Annotated[
+        bool | None,
+        Field(description="whether a build exercises the execution role; unset: on the sandbox"),
+    ] = None
+    tags: Annotated[
+        dict[str, str], Field(max_length=40, description="tags for what the run creates")
+    ] = Field(default_factory=dict)
+
+    @field_validator("key_alias")
+    @classmethod
+    def _not_reserved(cls, alias: str) -> str:
+        if alias.startswith("alias/aws/"):
+            raise ValueError("alias/aws/ is reserved for AWS managed keys")
+        return alias
+
+    @field_validator("key_alias", "workflow_name", "run_id")
+    @classmethod
+    def _plain_name(cls, name: str | None) -> str | None:
+        return name if name is None else _not_sensitive(name)
+
+    @field_validator("tags")
+    @classmethod
+    def _plain_tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        for key, value in tags.items():
+            if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
+                raise ValueError(
+                    f"tag {key!r}: keys have 1–128 characters and do not start with aws:, "
+                    "values up to 256"
+                )
+            for text in (key, value):
+                try:
+                    _not_sensitive(text)
+                except ValueError as reason:
+                    raise ValueError(f"tag {key!r} {reason}") from None
+        return tags
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any]) -> Parameters:
+        """The parameters in `values` (names to plain values).
+
+        Raises ParameterError, naming each wrong parameter, its value and what is valid.
+        """
+        try:
+            return cls(**{**values})
+        except ValidationError as error:
+            raise _explain(error) from None
+
+    @classmethod
+    def from_notebook(cls, namespace: Mapping[str, Any]) -> Parameters:
+        """The parameters that a notebook's parameters cell, and papermill's, have set.
+
+        `namespace` is the notebook's ``globals()``. Raises ParameterError for a wrong value, and
+        for an unknown name in the cell that papermill injects (papermill itself only warns).
+        """
+        injected = _assigned(cell for cell in namespace.get("In", ()) if _is_parameters(cell))
+        names = (injected | cls.model_fields.keys()) & namespace.keys()
+        return cls.load({name: namespace[name] for name in sorted(names)})
+
+
+def _is_parameters(cell: str) -> bool:
+    return cell.lstrip().startswith("# Parameters")
+
+
+def _assigned(cells: Iterable[str]) -> set[str]:
+    """The names that these cells of plain assignments assign."""
+    return {
+        target.id
+        for cell in cells
+        for node in ast.walk(ast.parse(cell))
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _explain(error: ValidationError) -> ParameterError:
+    """One error that names every wrong parameter; values that look like secrets are not shown."""
+    problems = []
+    for problem in error.errors():
+        name = str(problem["loc"][0])
+        field = Parameters.model_fields.get(name)
+        if field is None:
+            problems.append(f"there is no parameter {name!r}")
+            continue
+        value = repr(problem["input"])
+        shown = "" if sensitive(value) else f" = {value[:80]}"
+        reason = problem["msg"].removeprefix("Value error, ")
+        problems.append(f"{name}{shown}: {reason} ({field.description})")
+    return ParameterError(
+        "; ".join(problems) + ".",
+        f"Valid parameters are: {', '.join(Parameters.model_fields)}."
+        if any("no parameter" in problem for problem in problems)
+        else "Correct the parameter and run again.",
+    )
+
+
+def event_wait_seconds(parameters: Parameters, target: str) -> int:
+    """The longest wait for CloudTrail records, in seconds."""
+    given = parameters.event_wait_seconds
+    return EVENT_WAIT_SECONDS[target] if given is None else given
+
+
+def project_dir() -> Path:
+    """The project's folder: the package is installed in place, beside ``notebooks/``."""
+    return Path(__file__).resolve().parents[2]
+
+
+def workflow_document(parameters: Parameters) -> str:
+    """The text of the workflow document.
+
+    Raises ParameterError when the file is not there, is not text, or lies outside ``notebooks/``.
+    """
+    folder = project_dir() / "notebooks"
+    path = (folder / parameters.workflow_file).resolve()
+    if not path.is_relative_to(folder):
+        raise ParameterError(
+            f"workflow_file = {parameters.workflow_file!r} lies outside notebooks/.",
+            "Give a path below notebooks/, such as workflows/build-image.yaml.",
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        present = sorted(p.relative_to(folder).as_posix() for p in folder.glob("workflows/*.yaml"))
+        raise ParameterError(
+            f"workflow_file = {parameters.workflow_file!r} could not be read: {error}.",
+            f"Give a path relative to notebooks/, such as {', '.join(present)}.",
+        ) from error

@@ -1,0 +1,196 @@
+"""Builds the two statements of the job, and puts them into policies that others wrote.
+
+Pure: documents in, documents out. The judge of policies is another package (`iamaccess`) and
+shares no code with this builder.
+
+Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Document = dict[str, Any]
+
+VERSION = "2012-10-17"
+CONTEXT_KEY = "kms:EncryptionContext:aws:imagebuilder:arn"
+ACTIONS = ["kms:Decrypt", "kms:GenerateDataKey"]
+KEY_POLICY_LIMIT_BYTES = 32_768
+"""Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html"""
+
+
+def sid(purpose: str, run_id: str) -> str:
+    """The Sid by which this run knows a statement of its own: letters and digits only.
+
+    A key policy's Sid may hold spaces; an IAM policy's may not, so ours never does.
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_sid.html
+    """
+    return f"{purpose}{re.sub(r'[^A-Za-z0-9]', '', run_id)}"
+
+
+def workflow_pattern(partition: str, account: str) -> str:
+    """The context value that every workflow of the account has, in all Regions.
+
+    Image Builder's context ends in a literal ``/1.0.0/*``, never in a build number, so a pattern
+    over the workflow's whole name is what matches it.
+    """
+    return f"arn:{partition}:imagebuilder:*:{account}:workflow/*"
+
+
+def _workflows_only(partition: str, account: str) -> Document:
+    return {"StringLike": {CONTEXT_KEY: workflow_pattern(partition, account)}}
+
+
+def execution_role_statement(
+    run_id: str, role_arn: str, partition: str, account: str
+) -> Document:
+    """Step 1 of the page: what the key policy says of the execution role."""
+    return {
+        "Sid": sid("WorkflowKeyUse", run_id),
+        "Effect": "Allow",
+        "Principal": {"AWS": role_arn},
+        "Action": list(ACTIONS),
+        "Resource": "*",
+        "Condition": _workflows_only(partition, account),
+    }
+
+
+def role_policy(run_id: str, key_arn: str, partition: str, account: str) -> Document:
+    """Step 2 of the page: what the execution role's own policy says of the key."""
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {
+                "Sid": sid("AllowAccessToWorkflowKey", run_id),
+                "Effect": "Allow",
+                "Action": list(ACTIONS),
+                "Resource": key_arn,
+                "Condition": _workflows_only(partition, account),
+            }
+        ],
+    }
+
+
+def administrators_policy(partition: str, account: str) -> Document:
+    """The key policy that a new key starts with: the account's IAM policies decide.
+
+    It is what KMS itself gives a key that is made without a policy.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+    """
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {
+                "Sid": "Allow access for key administrators",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:{partition}:iam::{account}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            }
+        ],
+    }
+
+
+def trust_policy(account: str) -> Document:
+    """Who may assume the execution role: Image Builder, and only on behalf of this account."""
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "imagebuilder.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+                "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+            }
+        ],
+    }
+
+
+def with_statement(policy: Mapping[str, Any], statement: Mapping[str, Any]) -> Document:
+    """`policy` with `statement` in the place of the one with its Sid, or at the end.
+
+    All other statements stay as they are and where they are.
+    """
+    result = copy.deepcopy(dict(policy))
+    statements = _statements(result)
+    for index, present in enumerate(statements):
+        if present.get("Sid") == statement["Sid"]:
+            statements[index] = dict(statement)
+            break
+    else:
+        statements.append(dict(statement))
+    result["Statement"] = statements
+    return result
+
+
+def without_statement(policy: Mapping[str, Any], sid: str) -> Document:
+    """`policy` without the statement of that Sid."""
+    result = copy.deepcopy(dict(policy))
+    result["Statement"] = [one for one in _statements(result) if one.get("Sid") != sid]
+    return result
+
+
+def statement_of(policy: Mapping[str, Any], sid: str) -> Document | None:
+    """The statement with that Sid, or None."""
+    return next((one for one in _statements(policy) if one.get("Sid") == sid), None)
+
+
+def _statements(policy: Mapping[str, Any]) -> list[Document]:
+    """The statements of a policy, whose one statement may stand without a list."""
+    statements = policy.get("Statement", [])
+    return [statements] if isinstance(statements, Mapping) else list(statements)
+
+
+def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether two documents say the same, whatever AWS did to a one-element list."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_plain(item) for item in value]
+        return items[0] if len(items) == 1 else sorted(items, key=lambda i: json.dumps(i))
+    return value
+
+
+def to_text(policy: Mapping[str, Any]) -> str:
+    """The document as it is sent, indented as the console shows it."""
+    return json.dumps(policy, indent=2)
+
+
+# The page's own documents, as printed, to teach why they are not sent as they are.
+
+
+def printed_administrators_statement(account: str) -> Document:
+    """The page's second key policy statement: its Resource ends in ``key/`` and matches no key."""
+    return {
+        "Sid": "Allow access for key administrators",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+        "Action": ["kms:*"],
+        "Resource": f"arn:aws:kms:*:{account}:key/",
+    }
+
+
+def printed_role_policy(key_arn: str, account: str) -> Document:
+    """The page's role policy: its Sid has spaces, which IAM refuses."""
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {
+                "Sid": "Allow access to the workflow key",
+                "Effect": "Allow",
+                "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+                "Resource": key_arn,
+                "Condition": {
+                    "StringLike": {CONTEXT_KEY: f"arn:aws:imagebuilder:*:{account}:workflow/*"}
+                },
+            }
+        ],
+    }

@@ -1,0 +1,213 @@
+"""Starts and finds sandboxes: as processes, of which only the endpoint is known.
+
+A sandbox is *private* (it ends with whoever started it) or *shared*: one for this user, started
+on demand, which ends when nobody has used it for a while. Whoever starts one writes where it is
+into a hand-off file that its owner alone can read; notebooks find it there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from filelock import FileLock
+
+from keyrunbook.errors import SandboxGone, Unreachable
+
+HANDED_OVER = "KEYRUNBOOK_SANDBOX"
+"""The environment variable that names the hand-off file of the sandbox to use."""
+
+IDLE_TIMEOUT_SECONDS = 4 * 3600
+START_LIMIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """What a client needs to know of a running sandbox."""
+
+    endpoint_url: str
+    region: str
+    account: str
+    access_key_id: str
+    secret_access_key: str
+    ca_bundle: str | None
+    instance_id: str
+    pid: int
+    control: str
+
+    def __repr__(self) -> str:
+        return f"<sandbox {self.instance_id} at {self.endpoint_url}>"
+
+
+def shared_path() -> Path:
+    """Where the shared sandbox's hand-off file is."""
+    return platformdirs.user_cache_path("keyrunbook") / "sandbox.json"
+
+
+def read(path: Path) -> Handoff | None:
+    """The sandbox that `path` tells of, or None when there is none or it is not running.
+
+    Raises SandboxGone when the file can be read by others than its owner.
+    """
+    try:
+        info = path.stat()
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    if stat.S_IMODE(info.st_mode) & 0o077 or info.st_uid != os.getuid():
+        raise SandboxGone(
+            f"{path} can be read by others, so the sandbox it names is not trusted.",
+            "Delete the file and start the sandbox again.",
+        )
+    values = json.loads(text)
+    handoff = Handoff(**{name: values[name] for name in Handoff.__dataclass_fields__})
+    return handoff if _alive(handoff) else None
+
+
+def _alive(handoff: Handoff) -> bool:
+    try:
+        return bool(command(handoff, "status").get("instance_id") == handoff.instance_id)
+    except Unreachable:
+        return False
+
+
+def command(handoff: Handoff, name: str, **fields: Any) -> dict[str, Any]:
+    """Send one command (``status``, ``stop``, ``advance``) to a sandbox's control channel.
+
+    Raises Unreachable when nobody answers there.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.settimeout(10)
+            channel.connect(handoff.control)
+            channel.sendall(json.dumps({"command": name, **fields}).encode() + b"\n")
+            answer = channel.makefile("rb").readline()
+        return dict(json.loads(answer))
+    except (OSError, ValueError) as error:
+        raise Unreachable(
+            f"The sandbox (process {handoff.pid}) does not answer: {error}.",
+            "Start one with: runbook sandbox",
+        ) from error
+
+
+class Sandbox:
+    """A sandbox process that is being started; `ready` waits for it."""
+
+    def __init__(self, process: subprocess.Popen[str], path: Path, folder: Any = None) -> None:
+        self._process = process
+        self._folder = folder
+        self._handoff: Handoff | None = None
+        self.path = path
+
+    def ready(self) -> Handoff:
+        """Wait until it serves. Raises Unreachable when it ended instead."""
+        if self._handoff is None:
+            assert self._process.stdout is not None
+            line = self._process.stdout.readline()
+            if not line:
+                status = self._process.wait()
+                raise Unreachable(
+                    f"The sandbox could not start (exit status {status}).",
+                    "Its message is above; to see it alone, run: runbook sandbox",
+                )
+            self._handoff = read(self.path)
+            if self._handoff is None:
+                raise Unreachable(
+                    "The sandbox ended as soon as it had started.", "Run: runbook sandbox"
+                )
+        return self._handoff
+
+    def environment(self) -> dict[str, str]:
+        """What a process's environment needs so that notebooks use this sandbox."""
+        return {HANDED_OVER: str(self.path)}
+
+    def close(self) -> None:
+        """End a private sandbox, and wait until it has ended."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def start_private(*arguments: str) -> Sandbox:
+    """Start a sandbox that ends with this process. Returns at once; `arguments` are its options."""
+    folder = tempfile.TemporaryDirectory(prefix="keyrunbook-")
+    path = Path(folder.name) / "sandbox.json"
+    process = subprocess.Popen(
+        _command(path, "--until-stdin-closes", *arguments),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    return Sandbox(process, path, folder)
+
+
+def shared() -> Handoff:
+    """The shared sandbox of this user, started when none is running."""
+    path = shared_path()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with FileLock(path.with_suffix(".lock")):
+        if running := read(path):
+            return running
+        log = path.with_suffix(".log").open("w")
+        with log:
+            process = subprocess.Popen(
+                _command(path, "--idle-timeout", str(IDLE_TIMEOUT_SECONDS)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_LIMIT_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            if path.exists() and (running := read(path)):
+                return running
+            time.sleep(0.02)
+    raise Unreachable(
+        f"The sandbox did not start (its messages are in {path.with_suffix('.log')}).",
+        "Try it alone with: runbook sandbox",
+    )
+
+
+def _command(handoff: Path, *arguments: str) -> list[str]:
+    options = ("--port", "0", "--handoff", str(handoff), *arguments)
+    return [sys.executable, "-m", "awssandbox", *options]
+
+
+def handed_over() -> Handoff | None:
+    """The sandbox that the environment names, or None when it names none.
+
+    Raises SandboxGone when it names one that is not running.
+    """
+    if not (path := os.environ.get(HANDED_OVER)):
+        return None
+    if running := read(Path(path)):
+        return running
+    raise SandboxGone(
+        f"{HANDED_OVER} names a sandbox that is not running ({path}).",
+        f"Start the sandbox again, or unset {HANDED_OVER}.",
+    )
