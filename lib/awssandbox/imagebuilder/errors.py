@@ -1,0 +1,118 @@
+"""Image Builder's refusals, with AWS's codes and texts.
+
+The HTTP statuses are those of the service's model. Where AWS documents no text, the code's own
+documentation in the model is used; each such place says so.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from awssandbox.errors import AwsError
+
+DRY_RUN_MESSAGE: Final = "Request would have succeeded, but dryRun flag is set."
+
+
+def invalid_value(parameter: str, why: str) -> AwsError:
+    """A parameter's value that Image Builder does not take.
+
+    Source: the texts of real refusals, such as
+    https://github.com/hashicorp/terraform-provider-aws/issues/39785 and
+    https://github.com/boto/boto3/issues/2224
+    """
+    return AwsError(
+        "InvalidParameterValueException",
+        f"The value supplied for parameter '{parameter}' is not valid. {why}",
+    )
+
+
+def pattern_mismatch(parameter: str, pattern: str) -> AwsError:
+    """A value that does not have its pattern.
+
+    Source: https://github.com/boto/boto3/issues/2224
+    """
+    return invalid_value(parameter, f"'{parameter}' must match pattern {pattern}")
+
+
+def invalid_combination(why: str) -> AwsError:
+    """Parameters that exclude each other, or one that lacks its companion."""
+    return AwsError("InvalidParameterCombinationException", why)
+
+
+def version_out_of_bounds() -> AwsError:
+    """A version with a node above 2^30-1. The text is the model's; AWS's own is not documented."""
+    return AwsError(
+        "InvalidVersionNumberException",
+        "Your version number is out of bounds or does not follow the required syntax.",
+    )
+
+
+def already_exists(kind: str, arn: str) -> AwsError:
+    """A version whose latest build has the same configuration.
+
+    Source: https://github.com/ministryofjustice/modernisation-platform-ami-builds/pull/549
+    (the text, for an image recipe).
+    """
+    return AwsError(
+        "ResourceAlreadyExistsException",
+        f"The following resource '{kind}' already exists: '{arn}'.",
+    )
+
+
+def not_found(arn: str) -> AwsError:
+    """A resource that does not exist. Code and status are modelled; the text is not documented."""
+    return AwsError(
+        "ResourceNotFoundException", f"The resource with ARN '{arn}' does not exist.", 404
+    )
+
+
+def token_mismatch() -> AwsError:
+    """A client token that came before with other parameters. The text is the model's."""
+    return AwsError(
+        "IdempotentParameterMismatchException",
+        "You have specified a client token for an operation using parameter values that differ "
+        "from a previous request that used the same client token.",
+    )
+
+
+def quota_exceeded(what: str, limit: int) -> AwsError:
+    """A quota that is reached. The text is not documented."""
+    return AwsError(
+        "ServiceQuotaExceededException",
+        f"You have exceeded the number of permitted resources or operations for this service. "
+        f"The quota of {what} is {limit:,}.",
+        402,
+    )
+
+
+def dry_run_succeeded() -> AwsError:
+    """What a valid request with ``dryRun`` answers.
+
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/dry-run-resources.html
+    """
+    return AwsError("DryRunOperationException", DRY_RUN_MESSAGE, 412)
+
+
+def invalid_pagination_token() -> AwsError:
+    """A ``nextToken`` that this list did not give out. The text is the model's."""
+    return AwsError(
+        "InvalidPaginationTokenException",
+        "You have provided an invalid pagination token in your request.",
+    )
+
+
+def kms_refused(verb: str, key: str, cause: AwsError) -> AwsError:
+    """What CreateWorkflow or GetWorkflow answers when KMS refuses its call.
+
+    UNCONFIRMED: AWS documents neither code nor text, and models no KMS error for these operations.
+    Of the modelled codes, ForbiddenException ("You are not authorized to perform the requested
+    operation") stands for a refused permission, and ClientException ("such as when a downstream
+    service rejects a configured value") for every other answer of KMS. Nothing should branch on
+    them: the text holds KMS's own code and message.
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CreateWorkflow.html
+    """
+    why = f"Image Builder could not {verb} the workflow with the KMS key '{key}'. "
+    text = f"{why}KMS answered {cause.code}: {cause.message}"
+    if cause.code in ("AccessDeniedException", "AccessDenied"):
+        return AwsError("ForbiddenException", text, 403)
+    return AwsError("ClientException", text)
