@@ -20,7 +20,10 @@ import click
 from keyrunbook.errors import ParameterError, RunbookError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from keyrunbook.execution.given import FromFile
+    from keyrunbook.execution.runner import Sandbox
     from keyrunbook.parameters import Parameters
 
 EXIT_STATUSES = """\b
@@ -70,7 +73,7 @@ def runbook() -> None:
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.yaml",
-    help="Read parameters from a file, one `name: value` on a line. -p and the options win over it.",
+    help="Read parameters from a file, one `name: value` on a line. -p and options win over it.",
 )
 @click.option(
     "--steps",
@@ -163,30 +166,324 @@ def _run(
     as_json: bool,
 ) -> int:
     from keyrunbook.execution.progress import progress_to
-    from keyrunbook.execution.runner import Order, run
+    from keyrunbook.execution.runner import LEDGER_FILE, Order, run
     from keyrunbook.execution.selection import default_selection, parse_selection
     from keyrunbook.ledger import Ledger
+    from keyrunbook.parameters import event_wait_seconds
     from keyrunbook.steps import STEPS
 
     parameters, given = _load(pairs, file, options)
-    target = parameters.target
-    selection = default_selection(target, STEPS) if steps is None else parse_selection(steps, STEPS)
     outputs = _outputs_dir(parameters)
+    # The steps and the target hang together: a run that is gone on with keeps its target.
+    chosen = None if steps is None else parse_selection(steps, STEPS)
+    run_id = _run_id(parameters, outputs, STEPS[0] if chosen is None else chosen.steps[0])
+    ledger = Ledger(outputs / run_id / LEDGER_FILE)
+    opened = ledger.opened() or {}
+    target = parameters.target or opened.get("target") or "sandbox"
     order = Order(
-        run_id=_run_id(parameters, outputs, selection.steps[0]),
+        run_id=run_id,
         target=target,
         outputs_dir=outputs,
-        selection=selection,
+        selection=chosen or default_selection(target, STEPS),
         all_steps=STEPS,
         parameters={
             name: value
             for name, value in parameters.model_dump(mode="json").items()
             if name in given
         },
-        cell_limit_s=_cell_limit_s(parameters),
+        cell_limit_s=3600 + event_wait_seconds(parameters, target),
     )
     progress = progress_to(sys.stderr if as_json else sys.stdout)
-    result = run(order, progress, sandbox=_sandbox_for(order), journal=Ledger)
+    sandbox = _sandbox_for(opened) if target == "sandbox" else None
+    result = run(order, progress, sandbox=sandbox, journal=Ledger)
     if as_json:
         click.echo(result.to_json(), nl=False)
     return COULD_NOT_BE_DONE if result.exit_status is None else result.exit_status
+
+
+def _sandbox_for(opened: Mapping[str, Any]) -> Callable[[], Sandbox] | None:
+    """What starts the sandbox of a run; None when the environment hands one over.
+
+    A run that was made on the shared sandbox goes on there; any other gets one of its own.
+    """
+    from keyrunbook import sandboxes
+
+    if sandboxes.handed_over() is not None:
+        return None
+    if opened.get("instance_id") is not None:
+        shared = sandboxes.read(sandboxes.shared_path())
+        if shared is not None and shared.instance_id == opened["instance_id"]:
+            return _Shared
+        # A new sandbox would know nothing of this run: the step says so.
+    return sandboxes.start_private
+
+
+class _Shared:
+    """The shared sandbox, which runs already and goes on when the run has ended."""
+
+    def ready(self) -> None: ...
+
+    def environment(self) -> dict[str, str]:
+        from keyrunbook import sandboxes
+
+        return {sandboxes.HANDED_OVER: str(sandboxes.shared_path())}
+
+    def close(self) -> None: ...
+
+
+def _load(
+    pairs: tuple[tuple[str, str], ...], file: Path | None, options: dict[str, Any]
+) -> tuple[Parameters, set[str]]:
+    """The parameters, and the names of those that were given."""
+    from keyrunbook.execution.given import FromFile, read_file, read_pairs
+    from keyrunbook.parameters import Parameters
+
+    types = {name: field.annotation for name, field in Parameters.model_fields.items()}
+    from_file = FromFile(Path(), {}, {}) if file is None else read_file(file, types)
+    from_pairs = read_pairs(pairs, types)
+    for name, value in options.items():
+        if name in from_pairs and from_pairs[name] != value:
+            option = {"outputs_dir": "outputs"}.get(name, name.replace("_", "-"))
+            raise ParameterError(
+                f"-p {name} {from_pairs[name]!r} and --{option} {value!r} contradict each other.",
+                "Give one of them.",
+            )
+    given = {**from_file.values, **from_pairs, **options}
+    try:
+        return Parameters.load(given), set(given)
+    except ParameterError:
+        _blame(from_file, given)
+        raise
+
+
+def _blame(from_file: FromFile, given: dict[str, Any]) -> None:
+    """Raises the error of the first parameter in the file that is wrong by itself, with its line.
+
+    Raises:
+        ParameterError: there is one; what overrides the file is not looked at.
+    """
+    from keyrunbook.parameters import Parameters
+
+    for name, value in from_file.values.items():
+        if given[name] is value:
+            try:
+                Parameters.load({name: value})
+            except ParameterError as error:
+                raise ParameterError(f"{from_file.place(name)}: {error.what}", error.fix) from None
+
+
+def _outputs_dir(parameters: Parameters) -> Path:
+    """Where the runs' folders are, absolute."""
+    from keyrunbook.parameters import project_dir
+
+    chosen = parameters.outputs_dir or os.environ.get("KEYRUNBOOK_OUTPUTS")
+    return Path(chosen).absolute() if chosen else project_dir() / "outputs"
+
+
+def _run_id(parameters: Parameters, outputs: Path, first_step: str) -> str:
+    """The run to begin or to go on with.
+
+    Raises:
+        ParameterError: the first step needs a run, and there is no unfinished one.
+    """
+    from keyrunbook.ledger import find_run, new_run_id
+    from keyrunbook.steps import STEPS
+
+    if parameters.run_id is not None:
+        return parameters.run_id
+    if first_step in STEPS[:2]:
+        return new_run_id()
+    if (found := find_run(outputs, STEPS[-1])) is None:
+        raise ParameterError(
+            f"{first_step} goes on with a run, and {outputs} holds no unfinished one.",
+            f"Begin one (--steps 00..{first_step[:2]}), or name one with --run-id.",
+        )
+    return found
+
+
+def _parameters_text() -> str:
+    """The parameters: name, default, meaning."""
+    from keyrunbook.parameters import Parameters
+
+    lines = []
+    for name, field in Parameters.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "" if default is None else f" [{default}]"
+        lines.append(f"{name}{shown}\n    {field.description}\n")
+    return "".join(lines)
+
+
+@runbook.command(
+    epilog="""\b
+Exit status:
+  0    ended as asked, or the command was carried out
+  2    wrong usage
+  5    could not be started, or --status, --stop, --advance found none running
+  130  interrupted"""
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to serve on; 0: a free one.")
+@click.option("--host", help="Address to serve on. Default: 127.0.0.1, this machine only.")
+@click.option("--tls", is_flag=True, help="Serve HTTPS; `ca_bundle` names the authority's file.")
+@click.option("--seed", type=int, help="Make identifiers repeatable.")
+@click.option("--clock", metavar="ISO8601", help="Time at which the sandbox's clock starts.")
+@click.option(
+    "--event-delay",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Time until LookupEvents shows a call; on AWS it is minutes.",
+)
+@click.option("--account", metavar="ID", help="Account number, 12 digits.")
+@click.option("--region", metavar="REGION", help="Region of the credentials' clients.")
+@click.option("--status", "command", flag_value="status", help="Tell about the running one.")
+@click.option("--stop", "command", flag_value="stop", help="End the running one.")
+@click.option(
+    "--advance",
+    metavar="DURATION",
+    help="Move the running one's clock forward: 90s, 15m, 2h, 3d or 1h30m.",
+)
+def sandbox(command: str | None, advance: str | None, **options: Any) -> None:
+    """Serve a small AWS on this machine, until SIGTERM or Ctrl-C.
+
+    It speaks AWS's protocols to any client that is given its endpoint: boto3, the aws command,
+    Terraform. Image Builder workflows, KMS, STS, IAM and CloudTrail's LookupEvents, each call
+    authorised by IAM and key policies as AWS does it, each leaving a CloudTrail record. It is not
+    AWS: nothing is built, nothing is kept after its end, nothing costs anything.
+
+    When ready it prints one JSON line: endpoint_url, region, account, access_key_id,
+    secret_access_key, ca_bundle. The credentials are those of an administrator, not of root, and
+    worth nothing elsewhere. There is one for each user of the machine; notebooks find it.
+
+    \b
+    Examples:
+      runbook sandbox --port 4566
+      runbook sandbox --status
+      runbook sandbox --advance 15m
+    """
+    wanted = {name: value for name, value in options.items() if value not in (None, False)}
+    commands = [f"--{command}"] * (command is not None) + ["--advance"] * (advance is not None)
+    if len(commands) > 1:
+        raise click.UsageError(f"{' and '.join(commands)} do not go together: give one.")
+    if commands and wanted:
+        names = ", ".join("--" + name.replace("_", "-") for name in wanted)
+        raise click.UsageError(f"{commands[0]} is for the running sandbox; leave out {names}.")
+    if advance is not None:
+        click.echo(_tell("advance", seconds=_seconds(advance)))
+    elif command is not None:
+        click.echo(_tell(command))
+    else:
+        _serve(wanted)
+
+
+def _serve(wanted: dict[str, Any]) -> None:
+    """Becomes the sandbox's process: signals, output and exit status are its own."""
+    from keyrunbook import sandboxes
+
+    path = sandboxes.shared_path()
+    if (running := sandboxes.read(path)) is not None:
+        raise RunbookError(
+            f"A sandbox is running already, at {running.endpoint_url} (process {running.pid}).",
+            "Use it, or end it with: runbook sandbox --stop",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    words = [sys.executable, "-m", "awssandbox", "--handoff", str(path)]
+    for name, value in wanted.items():
+        words.append("--" + name.replace("_", "-"))
+        if value is not True:
+            words.append(str(value))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.execv(words[0], words)
+
+
+def _tell(command: str, **fields: Any) -> str:
+    """Sends the running sandbox a command; its answer as one JSON line."""
+    from keyrunbook import sandboxes
+
+    running = sandboxes.read(sandboxes.shared_path())
+    if running is None:
+        raise RunbookError("No sandbox is running.", "Start one with: runbook sandbox")
+    return json.dumps(sandboxes.command(running, command, **fields))
+
+
+def _seconds(duration: str) -> float:
+    """`90s`, `15m`, `2h`, `3d`, `1h30m`, in seconds."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", duration):
+        raise click.BadParameter(
+            f"{duration!r} is no duration: write 90s, 15m, 2h, 3d or 1h30m.",
+            param_hint="--advance",
+        )
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", duration)
+    return sum(float(number) * units[unit] for number, unit in parts)
+
+
+@runbook.command(
+    epilog="""\b
+Exit status:
+  0    JupyterLab was closed
+  2    wrong usage
+  5    JupyterLab or the sandbox could not be started
+  130  interrupted"""
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="JupyterLab's port. Default: 8888 up.")
+@click.option("--no-browser", is_flag=True, help="Print the address; open nothing.")
+@click.option(
+    "--outputs", type=click.Path(path_type=Path), metavar="DIR", help="Where runs' folders go."
+)
+def lab(port: int | None, no_browser: bool, outputs: Path | None) -> None:
+    """Open the notebooks in JupyterLab, with a sandbox that lives as long as it does.
+
+    Begin with 00_preflight.ipynb; each notebook names the next. Notebooks opened one after another
+    share a run. JupyterLab serves this machine only.
+    """
+    from keyrunbook import sandboxes
+    from keyrunbook.execution.lab import serve
+    from keyrunbook.execution.runner import notebooks_dir
+    from keyrunbook.parameters import Parameters
+
+    folder = _outputs_dir(Parameters(outputs_dir=None if outputs is None else str(outputs)))
+    environment = {"KEYRUNBOOK_OUTPUTS": str(folder)}
+    if sandboxes.handed_over() is not None:
+        raise click.exceptions.Exit(
+            serve(notebooks_dir(), environment, port=port, browser=not no_browser)
+        )
+    with sandboxes.start_private() as own:
+        own.ready()
+        environment |= own.environment()
+        status = serve(notebooks_dir(), environment, port=port, browser=not no_browser)
+    raise click.exceptions.Exit(status)
+
+
+def main() -> None:
+    """The console command: gives each ending its exit status."""
+    sys.exit(_main(sys.argv[1:]))
+
+
+def _main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        status = runbook.main(arguments, prog_name="runbook", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except RunbookError as error:
+        click.echo(f"Error: {error.what}\n  {error.fix}", err=True)
+        return error.exit_status
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return COULD_NOT_BE_DONE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read stdout has gone; Python would complain at exit when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return COULD_NOT_BE_DONE
+    except Exception:  # noqa: BLE001 - status 1, which Python would give, means "the answer is no"
+        sys.excepthook(*sys.exc_info())
+        click.echo("Error: this is a defect of the runbook, not of what you did.", err=True)
+        return COULD_NOT_BE_DONE
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -191,7 +191,7 @@ class RunbookClient(PapermillNotebookClient):  # type: ignore[misc]
         told = told or any(output.output_type == "error" for output in cell.get("outputs", []))
         if not told and cell.cell_type == "code":
             cell.outputs.append(
-                nbformat.NotebookNode(
+                nbformat.NotebookNode(  # type: ignore[no-untyped-call]
                     {"output_type": "error", "ename": type_, "evalue": what, "traceback": [what]}
                 )
             )

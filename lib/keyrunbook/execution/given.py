@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from keyrunbook.errors import ParameterError
 
@@ -88,7 +88,7 @@ def read_file(path: Path, types_: Mapping[str, Any]) -> FromFile:
 
 
 def takes_text(annotation: Any) -> bool:
-    """Whether a string is a value of that type: `str`, `Path`, a Literal of strings, or optional."""
+    """Whether text is a value of that type: `str`, `Path`, a Literal of strings, or optional."""
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         return any(takes_text(part) for part in get_args(annotation))
@@ -122,8 +122,8 @@ def _constructed(node: yaml.Node, annotation: Any, place: str) -> Any:
         }
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        return loader.construct_document(node)
     except (yaml.YAMLError, ValueError) as error:
         raise ParameterError(f"{place}: {error}.", "Write it as a plain value.") from error
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()

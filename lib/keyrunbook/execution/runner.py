@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-import keyrunbook
+import keyrunbook.errors
 from keyrunbook.errors import RunbookError
 from keyrunbook.execution.progress import Progress
 from keyrunbook.execution.result import (
@@ -314,6 +314,9 @@ class _Run:
                 )
         if isinstance(caught, OSError):
             return _not_written(caught, self._order.folder, name)
+        known = getattr(keyrunbook.errors, type_, None)
+        if isinstance(known, type) and issubclass(known, RunbookError):
+            return RunError(type_, what, "", known.exit_status, step=name, cell=cell)
         if type_ == "DeadKernelError":
             fix = "Run it again; if it happens again, look for what kills it: memory, or a limit."
         elif type_ == "CellTimeoutError":
@@ -370,16 +373,20 @@ class _Run:
     # Small things.
 
     def _read_ledger(self) -> None:
-        facts = self._ledger.facts()
+        known: dict[str, Any] = {}
+        for entry in self._ledger.entries():
+            if entry["kind"] in ("opened", "verdict"):
+                known.update(entry)
+        known.update(self._ledger.facts())
         self._result = dataclasses.replace(
             self._result,
-            account=facts.get("account"),
-            region=facts.get("region"),
-            endpoint_url=facts.get("endpoint_url"),
-            verdict=facts.get("verdict"),
-            key_arn=facts.get("key_arn"),
-            workflow_arn=facts.get("workflow_arn"),
-            events=tuple(facts.get("events") or ()),
+            account=known.get("account"),
+            region=known.get("region"),
+            endpoint_url=known.get("endpoint_url"),
+            verdict=known.get("verdict"),
+            key_arn=known.get("key_arn"),
+            workflow_arn=known.get("workflow_arn"),
+            events=tuple(known.get("events") or ()),
         )
 
     def _update(self, result: RunResult) -> None:
