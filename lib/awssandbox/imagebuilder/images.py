@@ -1,0 +1,322 @@
+"""CreateImage and GetImage, as far as a build's access to its workflows goes.
+
+CreateImage checks what AWS documents about workflows, execution role and permissions, then assumes
+the execution role and opens each encrypted workflow with one KMS Decrypt as that role. No instance
+is launched and no image is made: a build whose workflows could all be opened ends CANCELLED, with a
+reason that says that it was simulated; AVAILABLE would claim an AMI. Recipes, infrastructure and
+distribution configurations are not held: their ARNs are checked for form only. Nor are the values
+compared that a request gives to a workflow's parameters. The outcome is decided within CreateImage,
+where AWS's build takes its time.
+
+UNCONFIRMED: how AWS calls KMS during a build (the record's shape, the session's name) and the
+reason's text when a workflow cannot be decrypted. The session name ``ImageBuilder`` is the one seen
+for the service-linked role: https://github.com/SummitRoute/aws_managed_policies/issues/6
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from awssandbox.call import Access, Answer, Call
+from awssandbox.errors import AwsError, not_imitated
+from awssandbox.imagebuilder import errors
+from awssandbox.imagebuilder.arns import (
+    AMAZON,
+    CONTAINER_RECIPE_ARN_PATTERN,
+    DISTRIBUTION_ARN_PATTERN,
+    IMAGE_ARN_PATTERN,
+    IMAGE_RECIPE_ARN_PATTERN,
+    INFRASTRUCTURE_ARN_PATTERN,
+    WORKFLOW_ARN_PATTERN,
+    ResourceArn,
+    fits,
+    parse_arn,
+)
+from awssandbox.imagebuilder.encryption import SERVICE, KmsRefusal, decrypt
+from awssandbox.imagebuilder.requests import (
+    check_pattern,
+    check_tags,
+    once,
+    read_arn,
+    request_tags,
+    resource_tags,
+    state_of,
+    timestamp,
+)
+from awssandbox.imagebuilder.state import Encrypted, Image, Workflow
+from awssandbox.imagebuilder.versions import parse_version, version_references
+from awssandbox.imagebuilder.workflows import find, workflow_access
+
+if TYPE_CHECKING:
+    from awssandbox.forward import ServiceAccess
+
+SESSION_NAME: Final = "ImageBuilder"
+WORKFLOWS_PER_IMAGE: Final = 10
+"""Source: https://docs.aws.amazon.com/general/latest/gr/imagebuilder.html"""
+ROLE_PATTERN: Final = r"^(?:arn:aws(?:-[a-z]+)*:iam::[0-9]{12}:role/)?[a-zA-Z_0-9+=,.@\-_/]+$"
+MANAGED: Final = ("workflow/build/build-image", "workflow/test/test-image")
+"""Image Builder's own workflows that a build may name here; they hold nothing encrypted by us."""
+_STATUS: Final = {"BUILD": "BUILDING", "TEST": "TESTING", "DISTRIBUTION": "DISTRIBUTING"}
+_LONGEST_REASON: Final = 1_024
+
+
+# --- what must be allowed ------------------------------------------------------------------------
+
+
+def create_access(call: Call) -> Sequence[Access]:
+    """What CreateImage needs of its caller, the execution role's PassRole included.
+
+    Raises InvalidParameterValueException for ARNs without their form: the permissions are about
+    these ARNs.
+    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_imagebuilder.html
+    """
+    _check_forms(call)
+    given = call.parameters
+    arn, tags = f"{_new_arn(call).version_arn}/*", request_tags(call)
+    accesses = [Access("imagebuilder:CreateImage", arn, tags)]
+    reads = {
+        "imageRecipeArn": "imagebuilder:GetImageRecipe",
+        "containerRecipeArn": "imagebuilder:GetContainerRecipe",
+        "infrastructureConfigurationArn": "imagebuilder:GetInfrastructureConfiguration",
+        "distributionConfigurationArn": "imagebuilder:GetDistributionConfiguration",
+    }
+    accesses += [Access(action, given[key]) for key, action in reads.items() if given.get(key)]
+    accesses += [
+        workflow_access(call, "imagebuilder:GetWorkflow", entry["workflowArn"], "workflows")
+        for entry in given.get("workflows", [])
+    ]
+    if given.get("tags"):
+        accesses.append(Access("imagebuilder:TagResource", arn, tags))
+    if given.get("executionRole"):
+        passed = {"iam:PassedToService": SERVICE}
+        accesses.append(Access("iam:PassRole", _role_arn(call), passed))
+    return accesses
+
+
+def get_access(call: Call) -> Sequence[Access]:
+    """``imagebuilder:GetImage`` on the ARN as given."""
+    text = call.parameters[_ARN]
+    read_arn(_ARN, text, IMAGE_ARN_PATTERN)
+    image = state_of(call).images.get(text)
+    context = resource_tags(image.request.get("tags") or {}) if image else {}
+    account = text.split(":")[4]
+    owner = account if account.isdigit() else None
+    return [Access("imagebuilder:GetImage", text, context, resource_account=owner)]
+
+
+_ARN: Final = "imageBuildVersionArn"
+
+
+def _check_forms(call: Call) -> None:
+    given = call.parameters
+    if (given.get("imageRecipeArn") is None) == (given.get("containerRecipeArn") is None):
+        raise errors.invalid_combination(
+            "You must specify exactly one of the 'imageRecipeArn' or 'containerRecipeArn' "
+            "properties."
+        )
+    check_pattern(call, "imageRecipeArn", IMAGE_RECIPE_ARN_PATTERN)
+    check_pattern(call, "containerRecipeArn", CONTAINER_RECIPE_ARN_PATTERN)
+    check_pattern(call, "infrastructureConfigurationArn", INFRASTRUCTURE_ARN_PATTERN)
+    check_pattern(call, "distributionConfigurationArn", DISTRIBUTION_ARN_PATTERN)
+    check_pattern(call, "executionRole", ROLE_PATTERN)
+    check_tags(call)
+
+
+def _new_arn(call: Call) -> ResourceArn:
+    """The version ARN of the image, which has its recipe's name and version."""
+    recipe = call.parameters.get("imageRecipeArn") or call.parameters["containerRecipeArn"]
+    name, version = recipe.split("/")[1:]
+    return ResourceArn(call.world.partition, call.region, call.account, f"image/{name}", version)
+
+
+def _role_arn(call: Call) -> str:
+    role: str = call.parameters["executionRole"]
+    if role.startswith("arn:"):
+        return role
+    return f"arn:{call.world.partition}:iam::{call.account}:role/{role}"
+
+
+# --- CreateImage ---------------------------------------------------------------------------------
+
+
+def create(call: Call) -> Answer:
+    """Create an image resource and decide how its build ends."""
+    output = once(call, lambda: _create(call))
+    return Answer({**output, "requestId": call.request_id}, record_response=output)
+
+
+def _create(call: Call) -> dict[str, Any]:
+    given = call.parameters
+    if not given.get("workflows"):
+        raise not_imitated("CreateImage without workflows (Image Builder's default workflows)")
+    if not given.get("executionRole"):
+        # The text is documented, the code is not; the model says of this one: "a parameter without
+        # its required companion parameter".
+        raise errors.invalid_combination("An execution role is required to provide workflows")
+    arn = _new_arn(call)
+    if "x" in arn.version:
+        raise not_imitated("recipes, so a recipe's version cannot be a wildcard")
+    planned = _plan(call, given["workflows"])
+    state = state_of(call)
+    arn = replace(arn, build=state.next_image_build(arn))
+    state.images[str(arn)] = Image(
+        arn=arn,
+        type="DOCKER" if given.get("containerRecipeArn") else "AMI",
+        date_created=timestamp(call.time),
+        state=_build(call, arn, planned),
+        request=dict(given),
+        execution_role_arn=_role_arn(call),
+    )
+    return {
+        "clientToken": given["clientToken"],
+        _ARN: str(arn),
+        "latestVersionReferences": version_references(arn.unversioned, parse_version(arn.version)),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A workflow that the build is to run; `continues` when its failure does not end the build."""
+
+    workflow: Workflow
+    continues: bool
+
+
+def _plan(call: Call, entries: Sequence[Mapping[str, Any]]) -> list[_Planned]:
+    """The workflows of ours in the order in which they run: build, test, distribution.
+
+    Raises InvalidParameterValueException and ResourceNotFoundException.
+    """
+    if len(entries) > WORKFLOWS_PER_IMAGE:
+        raise errors.invalid_value(
+            "workflows", f"An image can have up to {WORKFLOWS_PER_IMAGE} workflows."
+        )
+    planned: list[_Planned] = []
+    for entry in entries:
+        text = entry["workflowArn"]
+        arn, _ = read_arn("workflows", text, WORKFLOW_ARN_PATTERN)
+        if not arn.path.startswith("workflow/test/"):
+            for key in ("onFailure", "parallelGroup"):
+                if entry.get(key) is not None:
+                    raise errors.invalid_value(
+                        "workflows", f"'{key}' can only be set for test workflows ('{text}')."
+                    )
+        if arn.account.startswith(AMAZON):
+            _check_managed(arn)
+            continue
+        workflow = find(call, text, "workflows")
+        planned.append(_Planned(workflow, entry.get("onFailure") == "CONTINUE"))
+    return sorted(planned, key=lambda item: list(_STATUS).index(item.workflow.type))
+
+
+def _check_managed(arn: ResourceArn) -> None:
+    """Source: https://github.com/aws/aws-cdk/issues/29910"""
+    if str(arn) != f"{arn.unversioned}/x.x.x":
+        raise errors.invalid_value(
+            "workflows", f"AWS managed workflows must have latest version 'x.x.x' for '{arn}'"
+        )
+    if arn.path not in MANAGED:
+        raise not_imitated(f"the workflow '{arn}' that Image Builder manages")
+
+
+def _build(call: Call, image: ResourceArn, planned: Sequence[_Planned]) -> Mapping[str, Any]:
+    """The state in which the build ends.
+
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/image-failure-context.html
+    (status, reason and failure context of a failed image).
+    """
+    role = _role_arn(call)
+    try:
+        access = call.as_role(role, SERVICE, SESSION_NAME)
+    except AwsError as error:
+        why = f"Image Builder could not assume the execution role '{role}'. {error}"
+        return {"status": "FAILED", "reason": why[:_LONGEST_REASON]}
+    unread = 0
+    for item in planned:
+        failure = _open(item.workflow, access)
+        if failure is None:
+            continue
+        if not item.continues:
+            return _failed(call, image, item.workflow, failure)
+        unread += 1
+    read = len(planned) - unread
+    return {
+        "status": "CANCELLED",
+        "reason": (
+            f"Simulated build: the execution role could read {read} of {len(planned)} workflows. "
+            "The sandbox ran no step, launched no instance and made no image."
+        ),
+    }
+
+
+def _open(workflow: Workflow, access: ServiceAccess) -> str | None:
+    """Read a workflow's document as the execution role; gives the reason when that fails."""
+    if not isinstance(workflow.body, Encrypted):
+        return None
+    try:
+        decrypt(access, workflow.body)
+    except KmsRefusal as refusal:
+        return errors.kms_refused("decrypt", str(workflow.kms_key_id), refusal.cause).message
+    return None
+
+
+def _failed(call: Call, image: ResourceArn, workflow: Workflow, failure: str) -> Mapping[str, Any]:
+    execution = f"wf-{call.world.ids.uuid('workflow-execution', str(image), str(workflow.arn))}"
+    reason = f"Workflow Execution ID: '{execution}' failed with reason: {failure}"
+    return {
+        "status": "FAILED",
+        "reason": reason[:_LONGEST_REASON],
+        "failureContext": {
+            "imageStatus": _STATUS[workflow.type],
+            "workflowExecutionId": execution,
+            "workflowArn": str(workflow.arn),
+        },
+    }
+
+
+# --- GetImage ------------------------------------------------------------------------------------
+
+
+def get(call: Call) -> Answer:
+    """The image of one build version, with the state in which its build ended.
+
+    A version ARN resolves to the latest AVAILABLE build, and no build here becomes AVAILABLE.
+    Source: the model of GetImage.
+    """
+    text = call.parameters[_ARN]
+    arn = parse_arn(text)
+    image = state_of(call).images.get(str(arn)) if arn.build is not None else None
+    if image is None:
+        raise errors.not_found(text)
+    return Answer({"requestId": call.request_id, "image": _detail(image), **_references(image)})
+
+
+def _references(image: Image) -> dict[str, Any]:
+    version = parse_version(image.arn.version)
+    return {"latestVersionReferences": version_references(image.arn.unversioned, version)}
+
+
+def _detail(image: Image) -> dict[str, Any]:
+    request = image.request
+    detail = {
+        "arn": str(image.arn),
+        "type": image.type,
+        "name": image.arn.path.split("/")[1],
+        "version": f"{image.arn.version}/{image.arn.build}",
+        "state": dict(image.state),
+        "dateCreated": image.date_created,
+        "enhancedImageMetadataEnabled": request.get("enhancedImageMetadataEnabled", True),
+        "executionRole": request["executionRole"],
+        "infrastructureConfiguration": {"arn": request["infrastructureConfigurationArn"]},
+        "workflows": request["workflows"],
+        "outputResources": {"amis": [], "containers": []},
+    }
+    for key in ("imageTestsConfiguration", "tags"):
+        if request.get(key) is not None:
+            detail[key] = request[key]
+    for key in ("imageRecipe", "containerRecipe", "distributionConfiguration"):
+        if request.get(f"{key}Arn") is not None:
+            detail[key] = {"arn": request[f"{key}Arn"]}
+    return detail
