@@ -1,0 +1,78 @@
+"""The services that the sandbox serves, and where each one's operations are; loaded on first use."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import botocore.session
+from botocore.model import ServiceModel
+
+from awssandbox.call import Operation
+
+MODULES: Mapping[str, str] = {
+    "cloudtrail": "awssandbox.cloudtrail",
+    "iam": "awssandbox.iam",
+    "imagebuilder": "awssandbox.imagebuilder",
+    "kms": "awssandbox.kms",
+    "sts": "awssandbox.sts",
+}
+"""The package of each served service, by its name in a signature's scope."""
+
+PROTOCOLS: Mapping[str, str] = {
+    "cloudtrail": "json",
+    "iam": "query",
+    "imagebuilder": "rest-json",
+    "kms": "json",
+    "sts": "query",
+}
+
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A served service: its model and its operations by name.
+
+    `own_limits` names the operations that hold their parameters to the model's limits themselves,
+    because they answer other errors than ValidationException; None for none, all for ``*``.
+    """
+
+    name: str
+    model: ServiceModel
+    operations: Mapping[str, Operation]
+    own_limits: frozenset[str]
+
+    @property
+    def protocol(self) -> str:
+        """The wire protocol's name."""
+        return PROTOCOLS[self.name]
+
+    def checks_limits(self, operation: str) -> bool:
+        """Whether the pipeline is to hold an operation's parameters to the model's limits."""
+        return not self.own_limits & {operation, "*"}
+
+
+@cache
+def botocore_session() -> botocore.session.Session:
+    """The process's one botocore session, which keeps the models that it read."""
+    return botocore.session.Session()
+
+
+@cache
+def model(name: str) -> ServiceModel:
+    """A service's botocore model."""
+    with _lock:
+        return botocore_session().get_service_model(name)
+
+
+@cache
+def service(name: str) -> Service:
+    """A served service. Raises KeyError for any other."""
+    with _lock:
+        package = importlib.import_module(MODULES[name])
+        limits = frozenset(getattr(package, "OWN_LIMITS", ()))
+        return Service(name, model(name), package.OPERATIONS, limits)
