@@ -210,9 +210,9 @@ def _sandbox_for(opened: Mapping[str, Any]) -> Callable[[], Sandbox] | None:
 
     if sandboxes.handed_over() is not None:
         return None
-    if opened.get("instance_id") is not None:
+    if opened.get("sandbox") is not None:
         shared = sandboxes.read(sandboxes.shared_path())
-        if shared is not None and shared.instance_id == opened["instance_id"]:
+        if shared is not None and shared.instance_id == opened["sandbox"]:
             return _Shared
         # A new sandbox would know nothing of this run: the step says so.
     return sandboxes.start_private
@@ -277,7 +277,7 @@ def _outputs_dir(parameters: Parameters) -> Path:
     from keyrunbook.parameters import project_dir
 
     chosen = parameters.outputs_dir or os.environ.get("KEYRUNBOOK_OUTPUTS")
-    return Path(chosen).absolute() if chosen else project_dir() / "outputs"
+    return Path(chosen).expanduser().absolute() if chosen else project_dir() / "outputs"
 
 
 def _run_id(parameters: Parameters, outputs: Path, first_step: str) -> str:

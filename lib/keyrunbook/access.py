@@ -1,0 +1,231 @@
+"""Decides, from policies as they were read, what the execution role may do with the key.
+
+A decision is not an observation: only a build exercises the role. The judge is `iamaccess`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from iamaccess import (
+    Decision,
+    MalformedPolicy,
+    Outcome,
+    Policies,
+    Principal,
+    Request,
+    Unsupported,
+    decide,
+    parse_policy,
+)
+from keyrunbook import policies as build
+from keyrunbook.findings import Finding
+
+CONTEXT = "aws:imagebuilder:arn"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One question and its answer: may `principal` do `action` on the key for `what`?"""
+
+    principal: str
+    action: str
+    what: str
+    wanted: bool
+    outcome: Outcome
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The answers, and the layers that nobody could read."""
+
+    cells: tuple[Cell, ...]
+    not_read: tuple[str, ...]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from keyrunbook.show.tables import matrix_table
+
+        return matrix_table(self).mimebundle()
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What was read of a key and a role: the role's ARN and unique id, and its policies."""
+
+    role_arn: str
+    role_id: str
+    key_arn: str
+    policies: Policies
+
+
+def decided(read: Read) -> Matrix:
+    """The execution role's rows: workflows of this account, and what must stay closed."""
+    partition, _, region, account = _fields(read.key_arn)
+    foreign = "999999999999" if account != "999999999999" else "888888888888"
+
+    def arn(kind: str, region: str, account: str) -> str:
+        return f"arn:{partition}:imagebuilder:{region}:{account}:{kind}/1.0.0/*"
+
+    elsewhere = "eu-west-1" if region != "eu-west-1" else "us-east-1"
+    workflow = "workflow/build/example"
+    questions: tuple[tuple[str, str | None, bool], ...] = (
+        ("a workflow of this account", arn(workflow, region, account), True),
+        ("the same in another Region", arn(workflow, elsewhere, account), True),
+        ("another account's workflow", arn(workflow, region, foreign), False),
+        ("a component", arn("component/example", region, account), False),
+        ("no encryption context", None, False),
+    )
+    cells = []
+    not_read: tuple[str, ...] = ()
+    for what, context, wanted in questions:
+        for action in build.ACTIONS:
+            decision, why = _ask(read, action, context)
+            not_read = decision.not_given if decision else not_read
+            outcome = _by_what_was_read(decision) if decision else Outcome.UNKNOWN
+            cells.append(Cell("execution role", action, what, wanted, outcome, why))
+    return Matrix(tuple(cells), not_read)
+
+
+def _ask(read: Read, action: str, context: str | None) -> tuple[Decision | None, str]:
+    name = read.role_arn.rsplit("/", 1)[-1]
+    _, _, _, account = _fields(read.key_arn)
+    session = read.role_arn.split(":role/")[0].replace(":iam:", ":sts:")
+    principal = Principal(
+        "session", f"{session}:assumed-role/{name}/build", account, read.role_arn, read.role_id
+    )
+    pairs = {} if context is None else {f"kms:EncryptionContext:{CONTEXT}": context}
+    try:
+        decision = decide(Request(principal, action, read.key_arn, pairs), read.policies)
+    except Unsupported as element:
+        return None, f"not decided: {element}"
+    return decision, _why(decision)
+
+
+def _by_what_was_read(decision: Decision) -> Outcome:
+    if decision.outcome is Outcome.UNKNOWN and set(decision.unknown) <= {
+        "service_control",
+        "resource_control",
+    }:
+        return Outcome.ALLOWED if decision.allowed_by_what_was_read else Outcome.UNKNOWN
+    return decision.outcome
+
+
+_LAYERS = {
+    "identity": "the role's own policies",
+    "resource": "the key policy",
+    "grant": "a grant",
+    "boundary": "the permissions boundary",
+    "session": "the session policy",
+}
+
+
+def _why(decision: Decision) -> str:
+    layer = _LAYERS.get(decision.layer or "", decision.layer or "")
+    if decision.statement is not None:
+        name = decision.statement.sid or f"statement {decision.statement.index}"
+        return f"{layer}: {name}"
+    if decision.reason == "unknown":
+        return f"not read: {', '.join(decision.unknown)}"
+    return f"nothing in {layer} allows it"
+
+
+def findings(matrix: Matrix) -> list[Finding]:
+    """One finding for what the role must be able to do, one for what must stay closed."""
+    unread = f"; not read: {', '.join(matrix.not_read)}" if matrix.not_read else ""
+    return [
+        _finding(
+            "The execution role may decrypt this account's workflows (decided, not observed)",
+            [cell for cell in matrix.cells if cell.wanted],
+            Outcome.ALLOWED,
+            unread,
+        ),
+        _finding(
+            "The execution role may use the key for nothing else (decided, not observed)",
+            [cell for cell in matrix.cells if not cell.wanted],
+            Outcome.DENIED,
+            unread,
+        ),
+    ]
+
+
+def _finding(statement: str, cells: list[Cell], wanted: Outcome, unread: str) -> Finding:
+    wrong = [cell for cell in cells if cell.outcome not in (wanted, Outcome.UNKNOWN)]
+    unknown = [cell for cell in cells if cell.outcome is Outcome.UNKNOWN]
+    first = (wrong or unknown or cells)[0]
+    evidence = f"{first.action} for {first.what}: {first.outcome.value}, {first.why}{unread}"
+    if wrong:
+        return Finding(statement, "fail", evidence, "Look at the matrix for the statement.")
+    return Finding(statement, "not checked" if unknown else "pass", evidence)
+
+
+def _fields(arn: str) -> tuple[str, str, str, str]:
+    """Partition, service, Region, account of an ARN."""
+    _, partition, service, region, account, _ = arn.split(":", 5)
+    return partition, service, region, account
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What AWS makes of the page's statements as printed: (what, outcome, why) of each."""
+
+    rows: tuple[tuple[str, str, str], ...]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from keyrunbook.show.tables import printed_table
+
+        return printed_table(self).mimebundle()
+
+
+def printed(key_arn: str, account: str, operator: str) -> Printed:
+    """The page's administrator statement and role policy, letter for letter, put to the judge.
+
+    Nothing is sent. Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
+    """
+    printed_policy = {
+        "Version": build.VERSION,
+        "Statement": [build.printed_administrators_statement(account)],
+    }
+    corrected = build.administrators_policy(key_arn.split(":")[1], account)
+    return Printed(
+        (
+            (
+                "administrator statement as printed: Resource …:key/",
+                *_root_may_change(printed_policy, key_arn, account),
+            ),
+            (
+                "administrator statement as sent: Resource *",
+                *_root_may_change(corrected, key_arn, account),
+            ),
+            (
+                "role policy as printed: Sid with spaces",
+                *_accepted(build.printed_role_policy(key_arn, account)),
+            ),
+            (
+                "role policy as sent: Sid of letters and digits",
+                *_accepted(build.role_policy("x", key_arn, key_arn.split(":")[1], account)),
+            ),
+        )
+    )
+
+
+def _root_may_change(policy: Mapping[str, Any], key_arn: str, account: str) -> tuple[str, str]:
+    partition = key_arn.split(":")[1]
+    root = Principal("root", f"arn:{partition}:iam::{account}:root", account)
+    layers = Policies((), [parse_policy(policy, kind="resource")], (), (), (), (), ())
+    decision = decide(Request(root, "kms:PutKeyPolicy", key_arn), layers)
+    return (
+        ("works", "administrators can change the policy again")
+        if decision.outcome is Outcome.ALLOWED
+        else ("locks out", "it matches no key, so nobody could change the policy again; KMS refuses")
+    )
+
+
+def _accepted(policy: Mapping[str, Any]) -> tuple[str, str]:
+    try:
+        parse_policy(policy, kind="identity")
+    except MalformedPolicy as error:
+        return "refused", f"IAM: MalformedPolicyDocument ({error.reason})"
+    return "works", "IAM accepts it"

@@ -1,0 +1,162 @@
+"""boto3 clients of a run: kept, told where to go, and the source of the run's time.
+
+On the sandbox nothing of the environment counts: no profile, no endpoint variable, no proxy, no
+credentials but the sandbox's own. Every client of every service goes to the endpoint or fails.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from keyrunbook.errors import CredentialsMissing, ParameterError
+from keyrunbook.sandboxes import Handoff
+
+GLOBAL_REGION = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
+"""Where a partition's IAM events are recorded.
+
+Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html
+"""
+
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+
+
+class Clients:
+    """Makes and keeps the clients of one run, one a service and Region."""
+
+    def __init__(self, session: boto3.Session, region: str, **options: Any) -> None:
+        self.region = region
+        self._session = session
+        self._options = options
+        self._kept: dict[tuple[str, str], Any] = {}
+        self._ahead = timedelta(0)
+        self.sandbox: str | None = None
+        """The instance id of the sandbox that the clients talk to, or None."""
+
+    def __call__(self, service: str, region: str | None = None) -> Any:
+        """The boto3 client of `service`."""
+        place = (service, region or self.region)
+        if place not in self._kept:
+            client = self._session.client(service, region_name=place[1], **self._options)
+            client.meta.events.register("after-call", self._note_time)
+            self._kept[place] = client
+        return self._kept[place]
+
+    def _note_time(self, parsed: Mapping[str, Any], **_: Any) -> None:
+        header = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if header:
+            self._ahead = parsedate_to_datetime(header) - datetime.now(UTC)
+
+    def now(self) -> datetime:
+        """The service's time: what its last answer's Date header said, and what has passed since.
+
+        Look-up windows made from it agree with the records, however this machine's clock is set.
+        """
+        return datetime.now(UTC) + self._ahead
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Who calls, by STS."""
+        answer = self("sts").get_caller_identity()
+        return Identity(answer["Arn"], answer["Account"])
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that Image Builder's calls go to."""
+        return str(self("imagebuilder").meta.endpoint_url)
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether the endpoints are AWS's own, by their host names."""
+        urls = (self(service).meta.endpoint_url for service in ("kms", "imagebuilder", "cloudtrail"))
+        return all((urlsplit(url).hostname or "").endswith(_AWS_DOMAINS) for url in urls)
+
+
+class Identity:
+    """The operator: the principal that runs the runbook."""
+
+    def __init__(self, arn: str, account: str) -> None:
+        self.arn = arn
+        self.account = account
+
+    @property
+    def partition(self) -> str:
+        """``aws``, ``aws-us-gov``, ``aws-cn``: from the ARN, never assumed."""
+        return self.arn.split(":")[1]
+
+    @property
+    def global_region(self) -> str:
+        """The Region in which this partition records IAM's events."""
+        return GLOBAL_REGION[self.partition]
+
+
+def _config(**more: Any) -> Config:
+    return Config(
+        user_agent_extra=f"keyrunbook/{version('keyrunbook')}",
+        retries={"mode": "standard", "total_max_attempts": 5},
+        connect_timeout=5,
+        read_timeout=60,
+        **more,
+    )
+
+
+def sandbox_clients(handoff: Handoff) -> Clients:
+    """Clients that reach `handoff`'s endpoint and nothing else."""
+    core = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, "/dev/null", None),
+            "credentials_file": (None, None, "/dev/null", None),
+        }
+    )
+    core.set_credentials(handoff.access_key_id, handoff.secret_access_key)
+    session = boto3.Session(botocore_session=core)
+    return Clients(
+        session,
+        handoff.region,
+        endpoint_url=handoff.endpoint_url,
+        verify=handoff.ca_bundle,
+        config=_config(
+            proxies={},
+            use_fips_endpoint=False,
+            use_dualstack_endpoint=False,
+            ignore_configured_endpoint_urls=True,
+        ),
+    )
+
+
+def aws_clients(profile: str | None, region: str | None) -> Clients:
+    """Clients on the credentials of the AWS SDK's own chain.
+
+    Raises ParameterError for an unknown profile or a missing Region, CredentialsMissing when the
+    chain finds no credentials.
+    """
+    from botocore.exceptions import ProfileNotFound
+
+    try:
+        session = boto3.Session(profile_name=profile, region_name=region)
+        credentials = session.get_credentials()
+    except ProfileNotFound as error:
+        raise ParameterError(
+            f"{error}.", "Give a profile of your AWS configuration by --profile (profile)."
+        ) from error
+    if session.region_name is None:
+        raise ParameterError(
+            "No AWS Region is set.", "Give one by --region (region), or set AWS_REGION."
+        )
+    if credentials is None:
+        raise CredentialsMissing(
+            "The AWS SDK found no credentials.",
+            "Log in (aws sso login), set a profile by --profile, or export credentials.",
+        )
+    return Clients(session, session.region_name, config=_config())

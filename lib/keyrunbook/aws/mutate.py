@@ -1,0 +1,79 @@
+"""The one place that changes AWS.
+
+Each change leaves two lines in the ledger: the intent before the call, the outcome after it, so
+that whatever dies in between can be looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyrunbook.aws.refusals import code_of, explain
+from keyrunbook.errors import ApprovalRequired
+from keyrunbook.plan import Change, Plan, fill
+
+if TYPE_CHECKING:
+    from keyrunbook.session import Run
+
+_SECRET_PARAMETERS = {"data"}
+"""Parameters that the ledger names without their content: a workflow document is long."""
+
+
+def apply(run: Run, plan: Plan) -> None:
+    """Make the changes of `plan`, in order.
+
+    Raises ApprovalRequired on AWS before anything is changed; AwsRefused (or Unreachable,
+    CredentialsMissing) at the first call that AWS refuses: the changes before it stay, and the
+    ledger holds them.
+    """
+    if not plan.changes:
+        return
+    if run.target == "aws":
+        raise ApprovalRequired(
+            f"{plan.step} would change this AWS account: "
+            f"{', '.join(change.call for change in plan)}. Nothing was changed.",
+            "Changes on AWS wait for plans that can be approved, which this version cannot yet; "
+            "run it on the sandbox (target = 'sandbox').",
+        )
+    for change in plan:
+        _make(run, change)
+
+
+def _make(run: Run, change: Change) -> None:
+    parameters = fill(change.parameters, run.known())
+    run.record(
+        "intent",
+        call=change.call,
+        parameters={
+            name: f"({len(value)} characters)" if name in _SECRET_PARAMETERS else value
+            for name, value in parameters.items()
+        },
+        why=change.why,
+        undo=change.undo,
+        before=dict(change.keep),
+    )
+    client = run.clients(change.service)
+    try:
+        answer = getattr(client, change.operation)(**parameters)
+    except (ClientError, BotoCoreError) as error:
+        code = code_of(error) if isinstance(error, ClientError) else type(error).__name__
+        run.record("outcome", call=change.call, status="refused", code=code, message=str(error))
+        raise explain(error) from error
+    given = {name: _at(answer, path) for name, path in change.gives.items()}
+    metadata = answer.get("ResponseMetadata", {})
+    run.record(
+        "outcome", call=change.call, status="done", request_id=metadata.get("RequestId"), gives=given
+    )
+    if given:
+        run.learn(**given)
+
+
+def _at(answer: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path of a response."""
+    value: Any = answer
+    for name in path.split("."):
+        value = value[name]
+    return value

@@ -1,0 +1,67 @@
+"""AWS's errors in words: what was refused and what to do, as one of the run's own errors."""
+
+from __future__ import annotations
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOTokenLoadError,
+    UnauthorizedSSOTokenError,
+)
+
+from keyrunbook.errors import AwsRefused, CredentialsMissing, RunbookError, Unreachable
+
+_ACCESS_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+_BAD_CREDENTIALS = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidSignatureException",
+    "IncompleteSignature",
+}
+_THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"}
+
+
+def code_of(error: ClientError) -> str:
+    """AWS's error code."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def explain(error: BotoCoreError | ClientError) -> RunbookError:
+    """The run's error for what boto3 raised; AWS's own text is part of it."""
+    if isinstance(error, ClientError):
+        return _refused(error)
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return CredentialsMissing(f"{error}.", "Log in, or give a profile by --profile.")
+    if isinstance(error, SSOTokenLoadError | UnauthorizedSSOTokenError):
+        return CredentialsMissing(f"{error}.", "Log in again: aws sso login")
+    if isinstance(error, EndpointConnectionError | HTTPClientError):
+        return Unreachable(
+            f"The endpoint could not be reached: {error}.",
+            "Check the network, the Region and any endpoint variables; on the sandbox, see "
+            "runbook sandbox --status",
+        )
+    return Unreachable(f"The AWS SDK gave up: {error}.", "Correct what it names and run again.")
+
+
+def _refused(error: ClientError) -> RunbookError:
+    code = code_of(error)
+    text = error.response.get("Error", {}).get("Message", "")
+    operation = error.operation_name
+    what = f"AWS refused {operation}: {code}: {text}"
+    if code in _BAD_CREDENTIALS:
+        return CredentialsMissing(what, "Renew the credentials and run the step again.")
+    if code in _ACCESS_DENIED:
+        fix = f"Give the operator this permission, then run the step again ({operation})."
+    elif code in _THROTTLED:
+        fix = "Wait a moment and run the step again."
+    else:
+        fix = "Correct what AWS names and run the step again; what was done so far stays."
+    return AwsRefused(what, fix, code=code, operation=operation)

@@ -1,0 +1,216 @@
+"""Step 02: let the execution role use the key, for workflows only. Both steps of AWS's page.
+
+Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from keyrunbook import access, policies
+from keyrunbook.aws import mutate, who
+from keyrunbook.errors import ParameterError
+from keyrunbook.findings import Findings
+from keyrunbook.parameters import Parameters
+from keyrunbook.plan import Change, Plan
+from keyrunbook.steps.common import Place, keep, or_none, passed, place
+
+if TYPE_CHECKING:
+    from keyrunbook.session import Run
+
+STEP = "02_grant_access"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The role (or None), the key's policy, the role's inline policy of this run (or None)."""
+
+    place: Place
+    key_arn: str
+    role_name: str
+    role_arn: str | None
+    key_policy: dict[str, Any]
+    role_policy: dict[str, Any] | None
+
+
+def observe(run: Run) -> State:
+    """Read the role and the two policies."""
+    return observe_role(run, role_name(run.parameters.execution_role))
+
+
+def observe_role(run: Run, name: str) -> State:
+    """Read the role of that name, the key's policy, and the role's policy of this run."""
+    iam, facts = run.clients("iam"), run.facts()
+    role = or_none(lambda: iam.get_role(RoleName=name)["Role"], "NoSuchEntity")
+    inline = role and or_none(
+        lambda: iam.get_role_policy(RoleName=name, PolicyName=policy_name(run.run_id))[
+            "PolicyDocument"
+        ],
+        "NoSuchEntity",
+    )
+    return State(
+        place(run),
+        facts["key_arn"],
+        name,
+        role and role["Arn"],
+        read_key_policy(run, facts["key_arn"]),
+        inline,
+    )
+
+
+def plan(state: State, parameters: Parameters) -> Plan:
+    """The statement in the key policy, the policy of the role; on the sandbox the role itself.
+
+    Raises ParameterError when the role is not there (on AWS), or the key policy would be too long.
+    """
+    where = state.place
+    changes = []
+    role_arn = state.role_arn
+    if role_arn is None:
+        if where.target == "aws":
+            raise ParameterError(
+                f"There is no role {state.role_name!r} in the account {where.account}.",
+                "Give your workflow execution role by execution_role.",
+            )
+        role_arn = f"arn:{where.partition}:iam::{where.account}:role/{state.role_name}"
+        changes.append(_create_role(where, state.role_name))
+    key_policy, role_policy = wanted(state, role_arn)
+    if not policies.same(state.key_policy, key_policy):
+        changes.append(put_key_policy(state.key_arn, state.key_policy, key_policy))
+    if not policies.same(state.role_policy, role_policy):
+        changes.append(put_role_policy(where, state.role_name, state.role_policy, role_policy))
+    return Plan(STEP, tuple(changes))
+
+
+def wanted(state: State, role_arn: str) -> tuple[policies.Document, policies.Document]:
+    """The key policy and the role policy as they must be."""
+    where = state.place
+    statement = policies.execution_role_statement(
+        where.run_id, role_arn, where.partition, where.account
+    )
+    return (
+        policies.with_statement(state.key_policy, statement),
+        policies.role_policy(where.run_id, state.key_arn, where.partition, where.account),
+    )
+
+
+def _create_role(where: Place, name: str) -> Change:
+    return Change(
+        "iam",
+        "create_role",
+        {
+            "RoleName": name,
+            "AssumeRolePolicyDocument": policies.to_text(policies.trust_policy(where.account)),
+            "Description": "Image Builder runs workflows as this role",
+            "Tags": [{"Key": key, "Value": value} for key, value in where.tags.items()],
+        },
+        why="image workflows run as a role that Image Builder assumes",
+        undo="DeleteRole",
+        gives={"role_made": "Role.RoleName"},
+    )
+
+
+def put_key_policy(
+    key_arn: str, before: policies.Document, after: policies.Document, why: str = ""
+) -> Change:
+    """The change of a key policy. Raises ParameterError when KMS would find it too long."""
+    text = policies.to_text(after)
+    if len(text.encode()) > policies.KEY_POLICY_LIMIT_BYTES:
+        raise ParameterError(
+            f"The key policy would have {len(text.encode())} bytes; KMS takes "
+            f"{policies.KEY_POLICY_LIMIT_BYTES}.",
+            "Remove statements that nobody needs, then run the step again.",
+        )
+    return Change(
+        "kms",
+        "put_key_policy",
+        {"KeyId": key_arn, "PolicyName": "default", "Policy": text},
+        why=why or "step 1: the key lets the execution role decrypt, for workflows only",
+        undo="PutKeyPolicy with the policy that the ledger keeps",
+        keep={"policy": before},
+    )
+
+
+def put_role_policy(
+    where: Place, role: str, before: policies.Document | None, after: policies.Document
+) -> Change:
+    """The change that gives the role its policy on the key."""
+    return Change(
+        "iam",
+        "put_role_policy",
+        {
+            "RoleName": role,
+            "PolicyName": policy_name(where.run_id),
+            "PolicyDocument": policies.to_text(after),
+        },
+        why="step 2: the role's own policy names the key, for workflows only",
+        undo="DeleteRolePolicy",
+        keep={"policy": before},
+    )
+
+
+def apply(run: Run, plan: Plan) -> None:
+    """Make the changes; remember the role and the policies."""
+    mutate.apply(run, plan)
+    state = observe(run)
+    run.learn(
+        role_name=state.role_name, role_arn=state.role_arn, role_policy=policy_name(run.run_id)
+    )
+
+
+def verify(run: Run) -> Findings:
+    """Read both policies again, and decide what they allow the role."""
+    state = observe(run)
+    role_arn = state.role_arn or ""
+    key_policy, role_policy = wanted(state, role_arn)
+    matrix = who_may(run)
+    return keep(
+        run,
+        [
+            passed("The execution role exists", bool(role_arn), role_arn or "no such role"),
+            passed(
+                "The key policy lets the execution role use the key for workflows",
+                policies.same(state.key_policy, key_policy),
+                "GetKeyPolicy",
+                "Run the step again.",
+            ),
+            passed(
+                "The role's policy names the key for workflows",
+                policies.same(state.role_policy, role_policy),
+                "GetRolePolicy",
+                "Run the step again.",
+            ),
+            *(access.findings(matrix) if matrix.cells else ()),
+        ],
+    )
+
+
+def who_may(run: Run) -> access.Matrix:
+    """Who may use the key for what, decided from the policies as they are now."""
+    facts = run.facts()
+    name = facts.get("role_name") or role_name(run.parameters.execution_role)
+    read = who.read(run.clients, facts["key_arn"], name)
+    return access.decided(read) if read else access.Matrix((), ())
+
+
+def as_printed(run: Run) -> access.Printed:
+    """What AWS would make of the two statements exactly as its page prints them."""
+    return access.printed(run.facts()["key_arn"], run.identity.account, run.identity.arn)
+
+
+def role_name(role: str) -> str:
+    """The name of a role given by name or ARN (whose path is not part of the name)."""
+    return role.rsplit("/", 1)[-1]
+
+
+def policy_name(run_id: str) -> str:
+    """The name of the inline policy that a run gives the role."""
+    return f"WorkflowKeyAccess-{run_id}"
+
+
+def read_key_policy(run: Run, key_arn: str) -> dict[str, Any]:
+    """The key's policy document."""
+    answer = run.clients("kms").get_key_policy(KeyId=key_arn, PolicyName="default")
+    return dict(json.loads(answer["Policy"]))

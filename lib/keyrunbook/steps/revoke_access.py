@@ -1,0 +1,237 @@
+"""Step 05: take the access away, show the refusal, give it back.
+
+Access has two paths in one account: the key policy's statement, and the role's own policy through
+the delegation to the account. Each suffices; only both gone is a revocation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from keyrunbook import access, policies
+from keyrunbook.aws import lookup, mutate, who
+from keyrunbook.errors import ParameterError
+from keyrunbook.findings import Finding, Findings
+from keyrunbook.parameters import Parameters, event_wait_seconds
+from keyrunbook.plan import Change, Plan
+from keyrunbook.records import Record
+from keyrunbook.steps import grant_access
+from keyrunbook.steps.common import keep, passed
+from keyrunbook.steps.grant_access import State, policy_name, put_key_policy, put_role_policy
+
+if TYPE_CHECKING:
+    from keyrunbook.session import Run
+
+STEP = "05_revoke_access"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How a build that used the workflow came out, as the role, or why none was made.
+
+    `decrypted` is None where no build observed it.
+    """
+
+    when: str
+    decrypted: bool | None
+    status: str
+    reason: str
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from keyrunbook.show.tables import build_table
+
+        return build_table(self).mimebundle()
+
+
+def observe(run: Run) -> State:
+    """Read the key policy and the role's policy."""
+    return grant_access.observe_role(run, run.facts()["role_name"])
+
+
+def plan(state: State, parameters: Parameters) -> Plan:
+    """Close every path of this run's that is open: first the key policy's, then the role's."""
+    without = policies.without_statement(
+        state.key_policy, policies.sid("WorkflowKeyUse", state.place.run_id)
+    )
+    changes = []
+    if not policies.same(without, state.key_policy):
+        changes.append(
+            put_key_policy(
+                state.key_arn,
+                state.key_policy,
+                without,
+                "path 1: the key no longer names the execution role",
+            )
+        )
+    if state.role_policy is not None:
+        changes.append(
+            Change(
+                "iam",
+                "delete_role_policy",
+                {"RoleName": state.role_name, "PolicyName": policy_name(state.place.run_id)},
+                why="path 2: the role's own policy no longer names the key",
+                undo="PutRolePolicy with the policy that the ledger keeps",
+                keep={"policy": state.role_policy},
+            )
+        )
+    return Plan(STEP, tuple(changes))
+
+
+def first_path(plan: Plan) -> Plan:
+    """The plan's first change alone: what a hasty revocation would do."""
+    return Plan(plan.step, plan.changes[:1])
+
+
+def restore(state: State, parameters: Parameters) -> Plan:
+    """Give both paths back, as step 02 gave them."""
+    if state.role_arn is None:
+        raise ParameterError(
+            f"The role {state.role_name!r} is gone.", "Make it again, then run 02_grant_access."
+        )
+    key_policy, role_policy = grant_access.wanted(state, state.role_arn)
+    changes = []
+    if not policies.same(key_policy, state.key_policy):
+        changes.append(
+            put_key_policy(
+                state.key_arn,
+                state.key_policy,
+                key_policy,
+                "path 1 again: the key names the execution role",
+            )
+        )
+    if not policies.same(role_policy, state.role_policy):
+        changes.append(
+            put_role_policy(state.place, state.role_name, state.role_policy, role_policy)
+        )
+    return Plan(STEP, tuple(changes))
+
+
+def apply(run: Run, plan: Plan) -> None:
+    """Make the changes."""
+    mutate.apply(run, plan)
+
+
+def who_may(run: Run) -> access.Matrix:
+    """What the execution role may do now, decided from the policies as they are."""
+    facts = run.facts()
+    read = who.read(run.clients, facts["key_arn"], facts["role_name"])
+    return access.decided(read) if read else access.Matrix((), ())
+
+
+def build(run: Run, when: str) -> Build:
+    """Have Image Builder use the workflow as the execution role; `when` names the moment.
+
+    On the sandbox a build is simulated as far as access goes. On AWS none is made: it would start
+    instances, so the answer there is "decided, not observed".
+    Raises ParameterError when `run_build` asks for one on AWS.
+    """
+    wanted = run.parameters.run_build
+    if wanted and run.target == "aws":
+        raise ParameterError(
+            "run_build = True is not possible on AWS in this version.",
+            "Leave run_build out: the role's access is then decided from the policies.",
+        )
+    if run.target == "aws" or wanted is False:
+        outcome = Build(when, None, "no build", "decided, not observed: see the matrix")
+    else:
+        outcome = _simulated(run, when)
+    run.record("build", when=when, decrypted=outcome.decrypted, reason=outcome.reason)
+    return outcome
+
+
+def _simulated(run: Run, when: str) -> Build:
+    facts, where = run.facts(), run.identity
+    prefix = f"arn:{where.partition}:imagebuilder:{run.region}:{where.account}"
+    since = run.now()
+    change = Change(
+        "imagebuilder",
+        "create_image",
+        {
+            "imageRecipeArn": f"{prefix}:image-recipe/example/1.0.0",
+            "infrastructureConfigurationArn": f"{prefix}:infrastructure-configuration/example",
+            "executionRole": facts["role_arn"],
+            "workflows": [{"workflowArn": facts["workflow_arn"]}],
+        },
+        why=f"a build uses the workflow as the execution role ({when})",
+        undo="nothing to undo: the sandbox keeps no image",
+        gives={"image_arn": "imageBuildVersionArn"},
+    )
+    mutate.apply(run, Plan(STEP, (change,)))
+    arn = run.facts()["image_arn"]
+    image = run.clients("imagebuilder").get_image(imageBuildVersionArn=arn)["image"]["state"]
+    run.record("read", call="imagebuilder:CreateImage", since=str(since), until=str(run.now()))
+    refused = image["status"] == "FAILED"
+    return Build(when, not refused, image["status"], image.get("reason", ""))
+
+
+def refusals(run: Run, progress: lookup.Progress | None = None) -> list[Record]:
+    """The refused Decrypt records of the execution role, as CloudTrail shows them by now.
+
+    Waits for the first one, up to `event_wait_seconds`. An empty list proves nothing.
+    """
+    reads = [one for one in run.ledger.of_kind("read", STEP) if one["call"].endswith("CreateImage")]
+    if not reads:
+        return []
+    role = run.facts()["role_arn"]
+    windows = lookup.windows(reads)
+    found = lookup.wait_for(
+        run,
+        {"Decrypt": windows},
+        enough=lambda records: any(_refused(record, role) for record in records),
+        limit_s=event_wait_seconds(run.parameters, run.target),
+        progress=progress,
+    )
+    refused = [record for record in found.records if _refused(record, role)]
+    run.learn(refusal_events=[record.event_id for record in refused])
+    return refused
+
+
+def _refused(record: Record, role_arn: str) -> bool:
+    return record.error_code == "AccessDenied" and record.issuer_arn == role_arn
+
+
+def verify(run: Run) -> Findings:
+    """Whether the refusal was seen, and both paths are open again."""
+    state = observe(run)
+    builds = {one["when"]: one for one in run.ledger.of_kind("build", STEP)}
+    records = run.facts().get("refusal_events", [])
+    return keep(
+        run,
+        [
+            _build_finding("With one of two paths closed, builds still decrypt", builds, "one", True),
+            _build_finding("With both paths closed, builds cannot decrypt", builds, "both", False),
+            Finding(
+                "CloudTrail shows the refusals",
+                "pass" if records else "not checked",
+                f"{len(records)} refused Decrypt of the role seen by LookupEvents"
+                if records
+                else "none seen so far by LookupEvents; absence proves nothing",
+            ),
+            _build_finding("Access is given back: builds decrypt again", builds, "restored", True),
+            passed(
+                "Both policies are as step 02 left them",
+                not restore(state, run.parameters).changes,
+                "GetKeyPolicy, GetRolePolicy",
+                "Run the restore cell again.",
+            ),
+        ],
+    )
+
+
+def _build_finding(
+    statement: str, builds: dict[str, dict[str, Any]], when: str, wanted: bool
+) -> Finding:
+    outcome = builds.get(when)
+    if outcome is None:
+        return Finding(statement, "not checked", "this cell was not run")
+    if outcome["decrypted"] is None:
+        return Finding(statement, "not checked", outcome["reason"])
+    return passed(
+        statement,
+        outcome["decrypted"] is wanted,
+        "the simulated build decrypted the workflow"
+        if outcome["decrypted"]
+        else "the simulated build was refused",
+        "Another path may be open: see the matrix.",
+    )
