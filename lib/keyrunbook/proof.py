@@ -85,7 +85,7 @@ class Need(enum.Enum):
     WAIT = "wait"
     """A record may still be delivered."""
     READ_AGAIN = "read again"
-    """Call GetWorkflow of the build again, at a time when nobody else does."""
+    """Call GetWorkflow of the build again, two clock skews or more after any other call of it."""
     SEARCH = "search"
     """The source was not asked for all that is needed: ask it, or another one."""
     NOTHING = "nothing"
@@ -101,7 +101,7 @@ class Unread(enum.Enum):
 NOT_READ: Final = Unread.NOT_READ
 
 
-class InvalidClaim(ValueError):
+class InvalidClaim(ValueError):  # noqa: N818 - a word of this project
     """A claim that says nothing definite; `field` names the part, `reason` what is wrong."""
 
     def __init__(self, field: str, reason: str) -> None:
@@ -135,7 +135,7 @@ class Claim:
     of calls by these count. With `only_readable` the verdict is that of the clause *readable*.
 
     Raises InvalidClaim for an ARN that names no single build or key, a time without zone, a
-    Region that is not the workflow's, a negative skew.
+    Region that is not the workflow's, a skew under a second.
     """
 
     workflow_build_arn: str
@@ -143,7 +143,7 @@ class Claim:
     created: datetime
     account: str
     region: str
-    kms_key_id: str | None | Unread
+    kms_key_id: str | Unread | None
     resolved_key_arn: str | None = None
     prover_reads: tuple[Read | tuple[datetime, datetime, str], ...] = ()
     clock_skew: timedelta = timedelta(seconds=30)
@@ -168,8 +168,8 @@ class Claim:
             raise InvalidClaim("kms_key_id", "is empty; None says that GetWorkflow names no key.")
         if self.created.tzinfo is None:
             raise InvalidClaim("created", "has no time zone.")
-        if self.clock_skew < timedelta(0):
-            raise InvalidClaim("clock_skew", "is negative.")
+        if self.clock_skew < timedelta(seconds=1):
+            raise InvalidClaim("clock_skew", "is under a second: records hold whole seconds.")
         for read in self.reads:
             if read.since.tzinfo is None or read.until.tzinfo is None:
                 raise InvalidClaim("prover_reads", "hold a time without time zone.")
@@ -258,8 +258,8 @@ class Searched:
         for begin, end in asked:
             if begin <= since <= end:
                 since = end
-            if since >= until:
-                return True
+                if since >= until:
+                    return True
         return False
 
 
@@ -345,6 +345,31 @@ class Verdict:
             if clause.outcome is Outcome.NOT_YET
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as ledger and evidence hold it; records by their event ids."""
+        return {
+            "outcome": self.outcome.value,
+            "events": list(self.events),
+            "clauses": [
+                {
+                    "name": clause.name,
+                    "outcome": clause.outcome.value,
+                    "reason": clause.reason,
+                    "need": clause.need.value if clause.need is not None else None,
+                    "events": [record.event_id for record in clause.records],
+                }
+                for clause in self.clauses
+            ],
+            "callers": [caller._asdict() for caller in self.callers],
+            "rejected": [
+                {"event_id": item.record.event_id, "reason": item.reason} for item in self.rejected
+            ],
+            "source": self.searched.source,
+            "searched_from": self.searched.since.isoformat(),
+            "searched_until": self.searched.until.isoformat(),
+            "complete": self.searched.complete,
+        }
+
     @property
     def needs(self) -> frozenset[Need]:
         """What would help the clauses that are NOT_YET."""
@@ -378,30 +403,35 @@ def prove(records: Iterable[Record], claim: Claim, searched: Searched) -> Verdic
     reasons: dict[str, str] = {}
     sound: list[Record] = []
     for record in given:
-        if record.source != KMS or record.name not in (GENERATE, DECRYPT):
+        if not _candidate(record):
             continue
         reason = _unsound(record, claim)
         if reason is None:
             sound.append(record)
         else:
             reasons[record.event_id] = reason
-    generated = [record for record in sound if record.name == GENERATE]
-    decrypts = [record for record in sound if record.name == DECRYPT]
-    tied, need = _tied(decrypts, given, claim, searched, reasons)
-    found = _Found(claim, searched, generated, decrypts, tied, need)
+    doubtful = [record for record in at_odds if _candidate(record) and not _unsound(record, claim)]
+    tied, need = _tied(sound, given, at_odds, claim, searched, reasons)
+    found = _Found(
+        claim,
+        searched,
+        generated=[record for record in sound if record.name == GENERATE],
+        decrypts=[record for record in sound if record.name == DECRYPT],
+        doubtful=doubtful,
+        tied=tied,
+        need=need,
+    )
     encrypted, readable = _clauses(found)
     used = {record.event_id for clause in (encrypted, readable) for record in clause.records}
     rejected = [
         Rejected(record, reasons.get(record.event_id) or _unused(record, found))
         for record in given
-        if record.source == KMS
-        and record.name in (GENERATE, DECRYPT)
-        and record.event_id not in used
+        if _candidate(record) and record.event_id not in used
     ]
     rejected += [
         Rejected(record, "another record with the same event id says something else")
         for record in at_odds
-        if record.source == KMS and record.name in (GENERATE, DECRYPT)
+        if _candidate(record)
     ]
     return Verdict(
         outcome=readable.outcome if claim.only_readable else _both(encrypted, readable),
@@ -418,6 +448,10 @@ def _both(encrypted: Clause, readable: Clause) -> Outcome:
     if Outcome.REFUTED in outcomes:
         return Outcome.REFUTED
     return Outcome.PROVED if outcomes == {Outcome.PROVED} else Outcome.NOT_YET
+
+
+def _candidate(record: Record) -> bool:
+    return record.source == KMS and record.name in (GENERATE, DECRYPT)
 
 
 def _order(record: Record) -> tuple[datetime, str]:
@@ -506,8 +540,9 @@ def _wrong_time(record: Record, claim: Claim) -> str | None:
 
 
 def _tied(
-    decrypts: Sequence[Record],
+    sound: Sequence[Record],
     given: Sequence[Record],
+    at_odds: Sequence[Record],
     claim: Claim,
     searched: Searched,
     reasons: dict[str, str],
@@ -517,7 +552,14 @@ def _tied(
     Why each of the others is not is put into `reasons`. Also what would help if there is none.
     """
     reads = _reads(given, claim)
-    strangers = [record for record in given if _may_read_another_build(record, claim)]
+    # Records that contradict each other count for nothing, but may still be in the way.
+    strangers = [r for r in (*given, *at_odds) if _may_read_another_build(r, claim)]
+    rivals = [
+        record
+        for record in (*sound, *at_odds)
+        if record.source == KMS and record.name == DECRYPT and not _unsound(record, claim)
+    ]
+    decrypts = [record for record in sound if record.name == DECRYPT]
     tied: list[Record] = []
     need = Need.WAIT if reads else Need.READ_AGAIN
     for record in decrypts:
@@ -534,7 +576,7 @@ def _tied(
                 "be of another build of this version"
             )
             need = Need.READ_AGAIN
-        elif _has_rival(record, owners, decrypts, claim):
+        elif _has_rival(record, owners, rivals, claim):
             reasons[record.event_id] = (
                 "another message of this version was opened at the same time by the same caller"
             )
@@ -587,13 +629,13 @@ def _near(stranger: Record, record: Record, claim: Claim) -> bool:
 
 
 def _has_rival(
-    record: Record, owners: Sequence[Read], decrypts: Sequence[Record], claim: Claim
+    record: Record, owners: Sequence[Read], rivals: Sequence[Record], claim: Claim
 ) -> bool:
     """Whether one of the calls that may own `record` may own another message as well."""
     return any(
         _message(other) != _message(record) and _may_own(read, other, claim)
         for read in owners
-        for other in decrypts
+        for other in rivals
     )
 
 
@@ -660,6 +702,7 @@ class _Found:
     searched: Searched
     generated: list[Record]
     decrypts: list[Record]
+    doubtful: list[Record]
     tied: list[Record]
     need: Need
 
@@ -674,20 +717,24 @@ class _Found:
             if (record.key_arns[0] == self.claim.key_arn) is by_this_key
         ]
 
-    def pair(self, decrypts: Sequence[Record]) -> tuple[Record, Record] | None:
-        """The oldest data key and the oldest later Decrypt of one message under one key."""
-        return next(
-            (
-                (made, opened)
-                for made in self.generated
-                for opened in decrypts
-                if _message(made) == _message(opened)
-                and made.key_arns[0] == opened.key_arns[0]
-                and made.time <= opened.time
-                and self.permitted(made)
-            ),
-            None,
-        )
+    def shown(self) -> list[Record]:
+        """The tied Decrypts under the claim's key, by permitted principals."""
+        return [record for record in self.opened(by_this_key=True) if self.permitted(record)]
+
+
+def _pair(generated: Sequence[Record], decrypts: Sequence[Record]) -> tuple[Record, Record] | None:
+    """The oldest data key and the oldest later Decrypt of one message under one key."""
+    return next(
+        (
+            (made, opened)
+            for made in generated
+            for opened in decrypts
+            if _message(made) == _message(opened)
+            and made.key_arns[0] == opened.key_arns[0]
+            and made.time <= opened.time
+        ),
+        None,
+    )
 
 
 def _clauses(found: _Found) -> tuple[Clause, Clause]:
@@ -711,11 +758,12 @@ def _refuted_by_name(claim: Claim) -> tuple[str, tuple[Record, ...]] | None:
 
 
 def _refuted_by_pair(found: _Found) -> tuple[str, tuple[Record, ...]] | None:
-    pair = found.pair(found.opened(by_this_key=False))
+    pair = _pair(found.generated, found.opened(by_this_key=False))
     if pair is None:
         return None
     made, _ = pair
-    if any(_message(other) != _message(made) for other in found.generated):
+    others = (*found.generated, *found.doubtful)
+    if any(other.name == GENERATE and _message(other) != _message(made) for other in others):
         # Data keys of two builds: one of the records that would tell them apart may be missing,
         # and a wrong "no" is as bad as a wrong "yes".
         return None
@@ -726,17 +774,18 @@ def _encrypted(found: _Found) -> Clause:
     def not_yet(reason: str, need: Need) -> Clause:
         return Clause("encrypted", Outcome.NOT_YET, reason, need=need)
 
-    opened = [r for r in found.opened(by_this_key=True) if found.permitted(r)]
+    opened = found.shown()
     if not opened:
         return not_yet(*_no_decrypt(found))
-    pair = found.pair(opened)
+    pair = _permitted_pair(found)
     if pair is not None:
         if found.claim.kms_key_id is NOT_READ:
             return not_yet(*_name_not_read())
         return Clause(
             "encrypted",
             Outcome.PROVED,
-            "Image Builder made this build's data key under this key, and opened it with it.",
+            "Image Builder made this build's data key under this key, and opened it with it."
+            + _by_alias(found.claim),
             pair,
         )
     claim, searched = found.claim, found.searched
@@ -752,20 +801,36 @@ def _encrypted(found: _Found) -> Clause:
 
 
 def _readable(found: _Found) -> Clause:
-    opened = [r for r in found.opened(by_this_key=True) if found.permitted(r)]
+    opened = found.shown()
     if not opened:
         reason, need = _no_decrypt(found)
         return Clause("readable", Outcome.NOT_YET, reason, need=need)
     if found.claim.kms_key_id is NOT_READ:
         reason, need = _name_not_read()
         return Clause("readable", Outcome.NOT_YET, reason, need=need)
-    pair = found.pair(opened)
+    pair = _permitted_pair(found)
     shown = pair[1] if pair is not None else opened[0]
     return Clause(
         "readable",
         Outcome.PROVED,
-        "Image Builder opened this build's data key with this key.",
+        "Image Builder opened this build's data key with this key." + _by_alias(found.claim),
         (shown,),
+    )
+
+
+def _permitted_pair(found: _Found) -> tuple[Record, Record] | None:
+    generated = [record for record in found.generated if found.permitted(record)]
+    return _pair(generated, found.shown())
+
+
+def _by_alias(claim: Claim) -> str:
+    """What an alias adds to a sentence: it names a key now, the records say which one was used."""
+    if claim.kms_key_id == claim.key_arn:
+        return ""
+    now = {None: "no key", claim.key_arn: "this key"}.get(claim.resolved_key_arn, "another key")
+    return (
+        f" (GetWorkflow names {claim.kms_key_id}, which names {now} now; the records show the key "
+        "that was used.)"
     )
 
 
@@ -781,7 +846,7 @@ def _no_decrypt(found: _Found) -> tuple[str, Need]:
     if found.tied:
         return (
             f"this build was opened with {found.tied[0].key_arns[0]}, and the record of the data "
-            f"key that would settle it was not seen {seen}, or is not the only one.",
+            f"key that would settle it was not seen {seen}, or is not the only one there.",
             Need.WAIT,
         )
     if found.decrypts:
