@@ -1,30 +1,6 @@
-"""EC2 Image Builder: workflows, and images as far as a build's access to its workflows goes.
+"""EC2 Image Builder: workflows, and images as far as a build's access to its workflows goes."""
 
-The table maps each served operation to what must be allowed and to what serves it. Operations that
-are not in it are refused by the pipeline, naming the operation.
-"""
-
-from __future__ import annotations
-
-from awssandbox.call import Operation
-from awssandbox.imagebuilder import images, workflows
+from awssandbox.imagebuilder.operations import OPERATIONS
 from awssandbox.imagebuilder.state import ImageBuilderState
 
 __all__ = ["OPERATIONS", "ImageBuilderState"]
-
-OPERATIONS: dict[str, Operation] = {
-    "CreateWorkflow": Operation(
-        workflows.create,
-        workflows.create_access,
-        read_only=False,
-        refused_request=workflows.recorded_request,
-    ),
-    "GetWorkflow": Operation(workflows.get, workflows.get_access, read_only=True),
-    "ListWorkflows": Operation(workflows.list_versions, workflows.list_access, read_only=True),
-    "ListWorkflowBuildVersions": Operation(
-        workflows.list_builds, workflows.list_builds_access, read_only=True
-    ),
-    "DeleteWorkflow": Operation(workflows.delete, workflows.delete_access, read_only=False),
-    "CreateImage": Operation(images.create, images.create_access, read_only=False),
-    "GetImage": Operation(images.get, images.get_access, read_only=True),
-}

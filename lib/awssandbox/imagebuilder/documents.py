@@ -433,7 +433,6 @@ def _steps(
     for index, item in enumerate(items):
         place = f"steps[{index}]"
         step = _mapping(item, place, "A step")
-        _keys(step, _STEP_KEYS, place)
         name = _required(step, "name", place)
         if not isinstance(name, str) or not _STEP_NAME.fullmatch(name):
             raise DocumentError(
@@ -459,6 +458,7 @@ def _step(
     step: Mapping[str, Any], place: str, workflow_type: WorkflowType, references: _References
 ) -> str:
     """Check one step; gives its action's name."""
+    _keys(step, _STEP_KEYS, place)
     name = _required(step, "action", place)
     action = ACTIONS.get(name) if isinstance(name, str) else None
     if action is None:

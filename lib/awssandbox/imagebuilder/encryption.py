@@ -106,9 +106,7 @@ class _Sdk:
         )
 
         # It logs each refusal of KMS with a traceback; the refusal is answered, not logged.
-        logger = logging.getLogger("aws_encryption_sdk")
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
+        logging.getLogger("aws_encryption_sdk").setLevel(logging.CRITICAL + 1)
         self.client: Any = EncryptionSDKClient(
             commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT,
             max_encrypted_data_keys=1,

@@ -31,7 +31,6 @@ from awssandbox.imagebuilder.arns import (
     INFRASTRUCTURE_ARN_PATTERN,
     WORKFLOW_ARN_PATTERN,
     ResourceArn,
-    fits,
     parse_arn,
 )
 from awssandbox.imagebuilder.encryption import SERVICE, KmsRefusal, decrypt
@@ -231,6 +230,7 @@ def _build(call: Call, image: ResourceArn, planned: Sequence[_Planned]) -> Mappi
     try:
         access = call.as_role(role, SERVICE, SESSION_NAME)
     except AwsError as error:
+        _raise_own(error)
         why = f"Image Builder could not assume the execution role '{role}'. {error}"
         return {"status": "FAILED", "reason": why[:_LONGEST_REASON]}
     unread = 0
@@ -251,6 +251,12 @@ def _build(call: Call, image: ResourceArn, planned: Sequence[_Planned]) -> Mappi
     }
 
 
+def _raise_own(error: AwsError) -> None:
+    """What the sandbox itself cannot do is no outcome of a build."""
+    if error.status >= 500:
+        raise error
+
+
 def _open(workflow: Workflow, access: ServiceAccess) -> str | None:
     """Read a workflow's document as the execution role; gives the reason when that fails."""
     if not isinstance(workflow.body, Encrypted):
@@ -258,6 +264,7 @@ def _open(workflow: Workflow, access: ServiceAccess) -> str | None:
     try:
         decrypt(access, workflow.body)
     except KmsRefusal as refusal:
+        _raise_own(refusal.cause)
         return errors.kms_refused("decrypt", str(workflow.kms_key_id), refusal.cause).message
     return None
 

@@ -1,0 +1,26 @@
+"""Image Builder's served operations: what must be allowed, what serves them, what is recorded.
+
+Operations that are not in the table are refused by the pipeline, naming the operation.
+"""
+
+from __future__ import annotations
+
+from awssandbox.call import Operation
+from awssandbox.imagebuilder import images, workflows
+
+OPERATIONS: dict[str, Operation] = {
+    "CreateWorkflow": Operation(
+        workflows.create,
+        workflows.create_access,
+        read_only=False,
+        refused_request=workflows.recorded_request,
+    ),
+    "GetWorkflow": Operation(workflows.get, workflows.get_access, read_only=True),
+    "ListWorkflows": Operation(workflows.list_versions, workflows.list_access, read_only=True),
+    "ListWorkflowBuildVersions": Operation(
+        workflows.list_builds, workflows.list_builds_access, read_only=True
+    ),
+    "DeleteWorkflow": Operation(workflows.delete, workflows.delete_access, read_only=False),
+    "CreateImage": Operation(images.create, images.create_access, read_only=False),
+    "GetImage": Operation(images.get, images.get_access, read_only=True),
+}
