@@ -1,0 +1,290 @@
+"""Grants: created, listed, revoked.
+
+Source: https://docs.aws.amazon.com/kms/latest/developerguide/grants.html
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import iamaccess
+
+from awssandbox.call import Access, Answer, Operation
+from awssandbox.errors import not_imitated
+from awssandbox.kms import checks, errors
+from awssandbox.kms.conditions import (
+    ContextValue,
+    encryption_context,
+    key_access,
+    via_service,
+)
+from awssandbox.kms.lookup import Found, find_for, kms_state
+from awssandbox.kms.operation import key_operation
+from awssandbox.kms.principals import PrincipalError, identify, shown_as
+from awssandbox.kms.state import KeyGrant
+
+if TYPE_CHECKING:
+    from awssandbox.call import Call
+
+SYMMETRIC_OPERATIONS: Final = frozenset(
+    {
+        *("Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"),
+        *("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"),
+        *("ReEncryptFrom", "ReEncryptTo", "CreateGrant", "RetireGrant", "DescribeKey"),
+    }
+)
+"""Source: https://docs.aws.amazon.com/kms/latest/developerguide/grants.html#terms-grant-operations"""
+MAX_PAIRS: Final = 8
+MAX_VALUE_CHARACTERS: Final = 384
+_NOT_IMITATED: Final = ("GranteeServicePrincipal", "RetiringServicePrincipal")
+
+
+def _constraints(call: Call) -> tuple[dict[str, str] | None, dict[str, str] | None]:
+    """The encryption contexts of a new grant's constraints: subset and equals.
+
+    Raises AwsError: ValidationException over 8 pairs or a value over 384 characters.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
+    """
+    constraints: Mapping[str, Any] = call.parameters.get("Constraints") or {}
+    if "SourceArn" in constraints:
+        raise not_imitated("the grant constraint SourceArn")
+    found: list[dict[str, str] | None] = []
+    for name in ("EncryptionContextSubset", "EncryptionContextEquals"):
+        pairs = constraints.get(name)
+        if pairs is not None and len(pairs) > MAX_PAIRS:
+            raise errors.invalid(f"{name} can include at most {MAX_PAIRS} pairs.")
+        if any(len(value) > MAX_VALUE_CHARACTERS for value in (pairs or {}).values()):
+            raise errors.invalid(
+                f"A value in {name} cannot exceed {MAX_VALUE_CHARACTERS} characters."
+            )
+        found.append(None if pairs is None else dict(pairs))
+    if None not in found:
+        raise errors.invalid(
+            "A grant can have EncryptionContextSubset or EncryptionContextEquals, not both."
+        )
+    return found[0], found[1]
+
+
+def _check_create(call: Call) -> None:
+    asked = call.parameters
+    for parameter in _NOT_IMITATED:
+        if parameter in asked:
+            raise not_imitated(f"the parameter {parameter} of {call.operation}")
+    if "GranteePrincipal" not in asked:
+        raise errors.required("granteePrincipal")
+    operations = asked["Operations"]
+    if not operations:
+        raise errors.constraint("[]", "operations", "have length greater than or equal to 1")
+    unusable = [name for name in operations if name not in SYMMETRIC_OPERATIONS]
+    if unusable:
+        raise errors.unusable_operations(unusable)
+    _constraints(call)
+
+
+def _covers(parent: KeyGrant, operations: frozenset[str], call: Call) -> bool:
+    """Whether a grant that allows CreateGrant lets the child grant that `call` asks for be made.
+
+    The child has some of its operations, and constraints at least as strict.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
+    """
+    subset, equals = _constraints(call)
+    if not operations <= set(parent.operations):
+        return False
+    if parent.equals is not None:
+        return equals == parent.equals
+    if parent.subset is not None:
+        child = equals if equals is not None else subset
+        return child is not None and parent.subset.items() <= child.items()
+    return True
+
+
+def _for_service(call: Call) -> bool:
+    """``kms:GrantIsForAWSResource``: a service integrated with KMS asks for its caller.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-grant-is-for-aws-resource
+    """
+    return via_service(call) is not None
+
+
+def _create_access(call: Call) -> Sequence[Access]:
+    _check_create(call)
+    asked, found = call.parameters, find_for(call, cross_account=True)
+    subset, equals = _constraints(call)
+    constraint = equals if equals is not None else subset
+    context: dict[str, ContextValue] = {
+        "kms:GrantOperations": tuple(asked["Operations"]),
+        "kms:GranteePrincipal": asked["GranteePrincipal"],
+        "kms:GrantIsForAWSResource": _for_service(call),
+        **encryption_context(constraint or {}),
+    }
+    if "RetiringPrincipal" in asked:
+        context["kms:RetiringPrincipal"] = asked["RetiringPrincipal"]
+    if constraint is not None:
+        context["kms:GrantConstraintType"] = (
+            "EncryptionContextSubset" if equals is None else "EncryptionContextEquals"
+        )
+    operations = frozenset(asked["Operations"])
+    parents: tuple[iamaccess.Grant, ...] = tuple(
+        # A grant's constraint limits the child grant (see `_covers`), not the request for it.
+        iamaccess.Grant(
+            grant_id=grant.grant_id,
+            grantee=grant.shown(grant.grantee),
+            operations=frozenset({"CreateGrant"}),
+            encryption_context_subset=None,
+            encryption_context_equals=None,
+            key_arn=grant.key_arn,
+        )
+        for grant in found.key.grants.values()
+        if "CreateGrant" in grant.operations and _covers(grant, operations, call)
+    )
+    return [key_access(call, found, context, grants=parents)]
+
+
+def _unique_ids(call: Call, *principals: str | None) -> dict[str, str]:
+    unique_ids: dict[str, str] = {}
+    for principal in principals:
+        if principal is None:
+            continue
+        try:
+            arn, unique_id = identify(principal, call.world.iam)
+        except PrincipalError as error:
+            raise errors.invalid_principal(principal) from error
+        if not principal.startswith("arn:") or arn != principal:
+            raise errors.invalid_principal(principal)
+        if unique_id is not None:
+            unique_ids[principal] = unique_id
+    return unique_ids
+
+
+def _create(call: Call, found: Found) -> Answer:
+    """Make a grant. Undo: RevokeGrant.
+
+    The same name and properties again give the same grant, with another token.
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html
+    """
+    asked, key, world = call.parameters, found.key, call.world
+    grantee, retiring = asked["GranteePrincipal"], asked.get("RetiringPrincipal")
+    unique_ids = _unique_ids(call, grantee, retiring)
+    subset, equals = _constraints(call)
+    if asked.get("DryRun"):
+        raise errors.dry_run()
+    grant = KeyGrant(
+        grant_id="",
+        key_arn=key.arn,
+        name=asked.get("Name", ""),
+        grantee=grantee,
+        retiring=retiring,
+        issuing_account=f"arn:{world.partition}:iam::{call.account}:root",
+        operations=tuple(asked["Operations"]),
+        subset=subset,
+        equals=equals,
+        created=call.time,
+        shown=shown_as(unique_ids, world.iam),
+    )
+    same = (g for g in key.grants.values() if g.name and g.same_properties(grant))
+    kept = next(same, None)
+    if kept is None:
+        content = {k: v for k, v in asked.items() if k != "GrantTokens"}
+        grant_id = world.ids.make("kms-grant", call.caller.principal.arn, key.arn, content)
+        kept = replace(grant, grant_id=grant_id)
+        key.grants[grant_id] = kept
+    token = secrets.token_urlsafe(64)
+    kms_state(world, key.account, key.region).grant_tokens[token] = kept.grant_id
+    return Answer(
+        {"GrantId": kept.grant_id, "GrantToken": token},
+        record_response={"grantId": kept.grant_id, "keyId": key.arn},
+    )
+
+
+def _for_resource_access(call: Call) -> Sequence[Access]:
+    """Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-grant-is-for-aws-resource"""
+    for parameter in _NOT_IMITATED:
+        if parameter in call.parameters:
+            raise not_imitated(f"the parameter {parameter} of {call.operation}")
+    if call.operation == "ListGrants":
+        checks.within(call, "Limit", 1, 100)
+    found = find_for(call, cross_account=True)
+    return [key_access(call, found, {"kms:GrantIsForAWSResource": _for_service(call)})]
+
+
+def _shown(grant: KeyGrant) -> dict[str, Any]:
+    """A grant as ListGrants answers it.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GrantListEntry.html
+    """
+    entry: dict[str, Any] = {
+        "KeyId": grant.key_arn,
+        "GrantId": grant.grant_id,
+        "Name": grant.name,
+        "CreationDate": grant.created,
+        "GranteePrincipal": grant.shown(grant.grantee),
+        "IssuingAccount": grant.issuing_account,
+        "Operations": list(grant.operations),
+    }
+    if grant.retiring is not None:
+        entry["RetiringPrincipal"] = grant.shown(grant.retiring)
+    if grant.subset is not None:
+        entry["Constraints"] = {"EncryptionContextSubset": dict(grant.subset)}
+    if grant.equals is not None:
+        entry["Constraints"] = {"EncryptionContextEquals": dict(grant.equals)}
+    return entry
+
+
+def _list(call: Call, found: Found) -> Answer:
+    """Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_ListGrants.html"""
+    asked = call.parameters
+    grants = [
+        grant
+        for grant in found.key.grants.values()
+        if asked.get("GrantId", grant.grant_id) == grant.grant_id
+        and asked.get("GranteePrincipal", grant.grantee) == grant.grantee
+    ]
+    shown, more = checks.page(call, grants, lambda grant: grant.grant_id, default=50, most=100)
+    return Answer({"Grants": [_shown(grant) for grant in shown], **more})
+
+
+def _revoke(call: Call, found: Found) -> Answer:
+    """Delete a grant.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_RevokeGrant.html
+    """
+    grant_id = call.parameters["GrantId"]
+    if grant_id not in found.key.grants:
+        raise errors.no_grant(grant_id)
+    if call.parameters.get("DryRun"):
+        raise errors.dry_run()
+    del found.key.grants[grant_id]
+    return Answer(record_response={"keyId": found.key.arn})
+
+
+def _any_key(call: Call) -> Found:
+    return find_for(call, cross_account=True)
+
+
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    "CreateGrant": key_operation(
+        _create,
+        parameters=(
+            *("KeyId", "GranteePrincipal", "RetiringPrincipal", "Operations", "Constraints"),
+            *("GrantTokens", "Name", "DryRun", *_NOT_IMITATED),
+        ),
+        find=_any_key,
+        access=_create_access,
+    ),
+    "ListGrants": key_operation(
+        _list,
+        parameters=("KeyId", "Limit", "Marker", "GrantId", "GranteePrincipal", *_NOT_IMITATED),
+        read_only=True,
+        find=_any_key,
+        access=_for_resource_access,
+    ),
+    "RevokeGrant": key_operation(
+        _revoke,
+        parameters=("KeyId", "GrantId", "DryRun"),
+        find=_any_key,
+        access=_for_resource_access,
+    ),
+}
