@@ -9,6 +9,7 @@ a statement it cannot judge could have changed the answer.
 
 from iamaccess.decide import decide
 from iamaccess.documents import parse_policy
+from iamaccess.messages import denied_message
 from iamaccess.model import (
     Decision,
     Grant,
@@ -34,5 +35,6 @@ __all__ = [
     "StatementRef",
     "Unsupported",
     "decide",
+    "denied_message",
     "parse_policy",
 ]

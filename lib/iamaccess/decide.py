@@ -1,10 +1,464 @@
-"""The decision."""
+"""The decision: what each layer says, and how AWS combines what they say.
+
+An explicit Deny in any layer wins. Then, in one account, each of these is enough:
+
+- the key policy (or any resource-based policy) names the user, the session or everyone: no
+  implicit deny of another layer limits that;
+- it names the session's role, or a grant or an identity policy allows: permissions boundary and
+  session policy must allow too.
+
+For keys and for assuming roles the resource's policy rules: identity policies count only when it
+names the account. Between accounts both sides must allow. A grant only allows. A grant to a role
+whose boundary or session policy does not allow is not documented: `Unsupported`.
+
+A layer that was not given is taken at its weakest and at its strongest; an element that is not
+supported is taken as applying and as not applying. Where that makes no difference, it is the
+answer; else it is UNKNOWN for the former and `Unsupported` for the latter.
+
+Sources:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-denyallow.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
+https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+"""
 
 from __future__ import annotations
 
-from iamaccess.model import Decision, Policies, Request
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from iamaccess.facts import Facts
+from iamaccess.model import (
+    Decision,
+    Grant,
+    Layer,
+    Outcome,
+    Policies,
+    Policy,
+    Principal,
+    Reason,
+    Request,
+    StatementRef,
+    Unsupported,
+)
+from iamaccess.principals import ACCOUNT, Naming, Principals
+from iamaccess.statements import Doubt
+
+Rule = Literal["resource", "either", "identity"]
+"""Which side rules in one account: the resource's policy, either side, or identity policies."""
+
+_TRUSTED = frozenset({"sts:assumerole", "sts:tagsession", "sts:setsourceidentity"})
+_UNCONSTRAINED = frozenset({"describekey", "retiregrant"})
+
+
+class Reading:
+    """What one layer says: the first statement that denies, and the first that allows, by naming.
+
+    `allow` is a plain or direct Allow, `by_role` one to the session's role, `delegated` one to the
+    account.
+    """
+
+    __slots__ = ("allow", "by_role", "delegated", "deny")
+
+    def __init__(
+        self, *, deny: StatementRef | None = None, allow: StatementRef | None = None
+    ) -> None:
+        self.deny = deny
+        self.allow = allow
+        self.by_role: StatementRef | None = None
+        self.delegated: StatementRef | None = None
+
+    def add(self, ref: StatementRef, *, allow: bool, naming: Naming) -> None:
+        """Count a statement that applies."""
+        if not allow:
+            self.deny = self.deny or ref
+        elif naming is Naming.DIRECT:
+            self.allow = self.allow or ref
+        elif naming is Naming.ROLE:
+            self.by_role = self.by_role or ref
+        else:
+            self.delegated = self.delegated or ref
+
+
+class Verdict(NamedTuple):
+    """What a full set of readings comes to."""
+
+    allowed: bool
+    reason: Reason
+    layer: Layer
+    statement: StatementRef | None = None
+
+
+# Stands for a statement that nobody wrote: of a layer not given, or of the root user's full access.
+_UNWRITTEN = StatementRef("", None, -1)
+_SILENT = Reading()
+_ALLOWS = Reading(allow=_UNWRITTEN)
+_DENIES = Reading(deny=_UNWRITTEN)
+
+# In the order in which AWS evaluates them.
+_LAYERS: tuple[Layer, ...] = (
+    "resource_control",
+    "service_control",
+    "resource",
+    "grant",
+    "identity",
+    "boundary",
+    "session",
+)
+_FIELDS: Mapping[Layer, str] = {layer: layer for layer in _LAYERS} | {"grant": "grants"}
+_LIMITS = frozenset({"resource_control", "service_control", "boundary", "session"})
+_BINDS: Mapping[str, frozenset[Layer]] = {
+    "root": frozenset({"resource_control", "service_control", "resource", "grant"}),
+    "user": frozenset(_LAYERS) - {"session"},
+    "role": frozenset(_LAYERS) - {"session"},
+    "session": frozenset(_LAYERS),
+    "service": frozenset({"resource_control", "resource", "grant"}),
+    "anonymous": frozenset({"resource_control", "resource"}),
+}
+"""The layers that can bear on a kind of principal; others, when not given, are not missed."""
+
+Readings = tuple[Reading | None, ...]
+"""One reading for each of _LAYERS; None for a layer that was not given and may matter."""
 
 
 def decide(request: Request, policies: Policies) -> Decision:
-    """Decide a request. Raises: Unsupported."""
-    raise NotImplementedError
+    """Decide a request by what is written. Never raises for "no".
+
+    Raises: Unsupported, when an element that this engine cannot judge could have changed the
+    outcome.
+    """
+    case = _Case(request, policies)
+    doubts: list[Doubt] = []
+    decision = case.settle(case.read((), doubts))
+    if doubts:
+        case.refuse_if_they_matter(doubts)
+    return decision
+
+
+class _Case:
+    """One request with its policies."""
+
+    def __init__(self, request: Request, policies: Policies) -> None:
+        self.facts = Facts(request, bounded=bool(policies.boundary))
+        self.policies = policies
+        self.rule = _rule(self.facts)
+        self.same_account = request.principal.account == _owner(request)
+
+    def settle(self, readings: Readings) -> Decision:
+        """The decision, with the layers not given at their weakest and strongest."""
+        not_given = () if None not in _given(self.policies) else _not_given(self.policies)
+        missing = [index for index, reading in enumerate(readings) if reading is None]
+        if not missing:
+            return _decision(self.judge(readings), not_given)
+        read = self.judge(_fill(readings, [(index, _neutral(index)) for index in missing]))
+        outcomes = {
+            strong: self.judge(
+                _fill(
+                    readings,
+                    [
+                        (index, _ALLOWS if best else _weakest(index))
+                        for index, best in zip(missing, strong, strict=True)
+                    ],
+                )
+            ).allowed
+            for strong in itertools.product((False, True), repeat=len(missing))
+        }
+        if len(set(outcomes.values())) == 1:
+            return _decision(read, not_given)
+        because = [
+            _FIELDS[_LAYERS[index]]
+            for place, index in enumerate(missing)
+            if any(
+                allowed != outcomes[(*strong[:place], not strong[place], *strong[place + 1 :])]
+                for strong, allowed in outcomes.items()
+            )
+        ]
+        return Decision(
+            Outcome.UNKNOWN, "unknown", None, None, not_given, tuple(because), read.allowed
+        )
+
+    def refuse_if_they_matter(self, doubts: Sequence[Doubt]) -> None:
+        """Raise Unsupported when the doubtful statements, taken either way, change the outcome."""
+
+        def outcome(counted: Collection[Doubt]) -> tuple[Outcome, bool]:
+            decision = self.settle(self.read(counted, []))
+            return decision.outcome, decision.allowed_by_what_was_read
+
+        at_worst = outcome([doubt for doubt in doubts if not doubt.allow])
+        at_best = outcome([doubt for doubt in doubts if doubt.allow])
+        if at_worst == at_best:
+            return
+        without = outcome([])
+        alone = (doubt for doubt in doubts if outcome([doubt]) != without)
+        culprit = next(alone, doubts[0])
+        raise Unsupported(culprit.element, culprit.policy, culprit.pointer)
+
+    def judge(self, readings: Readings) -> Verdict:
+        """Combine the layers' readings, all of them given."""
+        for layer, reading in zip(_LAYERS, readings, strict=True):
+            if reading is not None and reading.deny is not None:
+                return Verdict(False, "explicit_deny", layer, reading.deny)
+        resource_control, service_control, resource, grant, identity, boundary, session = (
+            reading or _SILENT for reading in readings
+        )
+        if resource_control.allow is None:
+            return Verdict(False, "implicit_deny", "resource_control")
+        if service_control.allow is None:
+            return Verdict(False, "implicit_deny", "service_control")
+        limit: Layer | None = (
+            "boundary" if boundary.allow is None else "session" if session.allow is None else None
+        )
+        if self.facts.principal.account is None:
+            return _direct(resource, grant) or Verdict(False, "implicit_deny", "resource")
+        if not self.same_account:
+            return _across(resource, grant, identity, limit)
+        return _within(self.rule, resource, grant, identity, limit)
+
+    def read(self, counted: Collection[Doubt], doubts: list[Doubt]) -> Readings:
+        """What each layer says. Statements in doubt are added to `doubts`.
+
+        Those in `counted` are taken as applying.
+        """
+        policies, facts = self.policies, self.facts
+        reader = _Reader(facts, counted, doubts)
+        boundary = reader.limit(policies.boundary)
+        session = reader.limit(policies.session)
+        if self.rule == "identity":
+            resource: Reading | None = _SILENT
+            grant: Reading | None = _SILENT
+        else:
+            resource = reader.statements(policies.resource)
+            grant = reader.grants(policies.grants, limited=_silent(boundary) or _silent(session))
+        identity = reader.statements(policies.identity)
+        principal = facts.principal
+        if principal.kind == "root" and (identity is None or identity.deny is None):
+            identity = _ALLOWS
+        readings: Readings = (
+            reader.organization(policies.resource_control, "resource control policies", principal),
+            reader.organization(policies.service_control, "service control policies", principal),
+            resource,
+            grant,
+            identity,
+            boundary,
+            session,
+        )
+        if None not in readings:
+            return readings
+        binding = _BINDS[principal.kind]
+        return tuple(
+            _neutral(index)
+            if reading is None and (_LAYERS[index] not in binding or self._is_moot(index))
+            else reading
+            for index, reading in enumerate(readings)
+        )
+
+    def _is_moot(self, index: int) -> bool:
+        return _LAYERS[index] == "grant" and not self.facts.action.startswith("kms:")
+
+
+class _Reader:
+    """Reads layers for one request."""
+
+    def __init__(self, facts: Facts, counted: Collection[Doubt], doubts: list[Doubt]) -> None:
+        self.facts = facts
+        self.counted = counted
+        self.doubts = doubts
+
+    def statements(self, policies: Sequence[Policy] | None) -> Reading | None:
+        if policies is None:
+            return None
+        reading = Reading()
+        for policy in policies:
+            for statement in policy.statements:
+                answer = statement.applies(self.facts)
+                if isinstance(answer, Doubt):
+                    answer = self._taken(answer)
+                if answer is not None:
+                    reading.add(statement.ref, allow=statement.allow, naming=answer)
+        return reading
+
+    def limit(self, policies: Sequence[Policy] | None) -> Reading | None:
+        """A layer that limits only when there is one."""
+        return self.statements(policies) if policies or policies is None else _ALLOWS
+
+    def grants(self, grants: Sequence[Grant] | None, *, limited: bool) -> Reading | None:
+        """The grants; `limited`: the boundary or the session policy does not allow."""
+        if grants is None:
+            return None
+        reading = Reading()
+        for grant in grants:
+            naming = _grant_naming(grant, self.facts)
+            if naming is None:
+                continue
+            doubt = _grant_doubt(grant, naming, limited, self.facts)
+            if doubt is not None:
+                self._note(doubt)
+                if doubt not in self.counted:
+                    continue
+                naming = Naming.DIRECT
+            reading.add(StatementRef(grant.grant_id, None, 0), allow=True, naming=naming)
+        return reading
+
+    def organization(
+        self, levels: Sequence[Sequence[Policy]] | None, element: str, principal: Principal
+    ) -> Reading | None:
+        """Policies of the organization, which cannot be judged yet. They spare linked roles.
+
+        Source: https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps.html
+        """
+        if (principal.role_arn or principal.arn).partition(":role/aws-service-role/")[1]:
+            return _ALLOWS
+        if levels is None:
+            return None
+        if not levels:
+            return _ALLOWS
+        name = next((policy.name for level in levels for policy in level), "")
+        doubt = Doubt(element, name, "", False, Naming.DIRECT)
+        self._note(doubt)
+        return _DENIES if doubt in self.counted else _ALLOWS
+
+    def _taken(self, doubt: Doubt) -> Naming | None:
+        self._note(doubt)
+        return doubt.naming if doubt in self.counted else None
+
+    def _note(self, doubt: Doubt) -> None:
+        if doubt not in self.doubts:
+            self.doubts.append(doubt)
+
+
+def _direct(resource: Reading, grant: Reading) -> Verdict | None:
+    if resource.allow is not None:
+        return Verdict(True, "allowed", "resource", resource.allow)
+    if grant.allow is not None:
+        return Verdict(True, "allowed", "grant", grant.allow)
+    return None
+
+
+def _within(
+    rule: Rule, resource: Reading, grant: Reading, identity: Reading, limit: Layer | None
+) -> Verdict:
+    """Principal and resource are of one account."""
+    direct = _direct(resource, grant)
+    if direct is not None:
+        return direct
+    delegated = rule != "resource" or (resource.delegated or grant.delegated) is not None
+    path: Verdict | None = None
+    if resource.by_role is not None:
+        path = Verdict(True, "allowed", "resource", resource.by_role)
+    elif grant.by_role is not None:
+        path = Verdict(True, "allowed", "grant", grant.by_role)
+    elif delegated and identity.allow is not None:
+        path = Verdict(True, "allowed", "identity", identity.allow)
+    if path is None:
+        return Verdict(False, "implicit_deny", "identity" if delegated else "resource")
+    return path if limit is None else Verdict(False, "implicit_deny", limit)
+
+
+def _across(resource: Reading, grant: Reading, identity: Reading, limit: Layer | None) -> Verdict:
+    """Principal and resource are of two accounts: both must allow."""
+    named = (resource.allow, resource.by_role, resource.delegated)
+    granted = (grant.allow, grant.by_role, grant.delegated)
+    if not any(named) and not any(granted):
+        return Verdict(False, "implicit_deny", "resource")
+    if identity.allow is None:
+        return Verdict(False, "implicit_deny", "identity")
+    if limit is not None:
+        return Verdict(False, "implicit_deny", limit)
+    return Verdict(True, "allowed", "identity", identity.allow)
+
+
+def _rule(facts: Facts) -> Rule:
+    """Keys and roles are governed by their own policy.
+
+    Calls without a key, and aliases as such, are governed by identity policies alone.
+    """
+    if facts.action.startswith("kms:"):
+        return "resource" if facts.resource.split(":", 5)[-1].startswith("key/") else "identity"
+    return "resource" if facts.action in _TRUSTED else "either"
+
+
+def _owner(request: Request) -> str | None:
+    """The resource's account; the caller's where the ARN names none (`*`, AWS's own, buckets)."""
+    if request.resource_account is not None:
+        return request.resource_account
+    fields = request.resource.split(":", 5)
+    if len(fields) == 6 and ACCOUNT.fullmatch(fields[4]):
+        return fields[4]
+    return request.principal.account
+
+
+def _grant_naming(grant: Grant, facts: Facts) -> Naming | None:
+    """How a grant covers the request, None when it does not.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html
+    """
+    operation = facts.action.removeprefix("kms:")
+    if grant.key_arn != facts.resource or not facts.action.startswith("kms:"):
+        return None
+    if operation not in {each.lower() for each in grant.operations}:
+        return None
+    if operation not in _UNCONSTRAINED and not _context_fits(grant, facts):
+        return None
+    return Principals([grant.grantee], [grant.grantee]).naming(facts.principal)
+
+
+def _context_fits(grant: Grant, facts: Facts) -> bool:
+    context = facts.encryption_context()
+    equals, subset = grant.encryption_context_equals, grant.encryption_context_subset
+    if equals is not None and dict(equals) != context:
+        return False
+    return subset is None or subset.items() <= context.items()
+
+
+def _grant_doubt(grant: Grant, naming: Naming, limited: bool, facts: Facts) -> Doubt | None:
+    if facts.action == "kms:creategrant":
+        return Doubt("CreateGrant by a grant", grant.grant_id, "", True, naming)
+    if naming is Naming.ROLE and limited and facts.principal.account is not None:
+        element = "a grant to a role whose boundary or session policy does not allow"
+        return Doubt(element, grant.grant_id, "", True, naming)
+    return None
+
+
+def _silent(reading: Reading | None) -> bool:
+    return reading is not None and reading.allow is None
+
+
+def _neutral(index: int) -> Reading:
+    """A layer that neither grants, limits nor denies."""
+    return _ALLOWS if _LAYERS[index] in _LIMITS else _SILENT
+
+
+def _weakest(index: int) -> Reading:
+    return _SILENT if _LAYERS[index] == "grant" else _DENIES
+
+
+def _fill(readings: Readings, found: Sequence[tuple[int, Reading]]) -> Readings:
+    filled = list(readings)
+    for index, reading in found:
+        filled[index] = reading
+    return tuple(filled)
+
+
+def _given(policies: Policies) -> tuple[object, ...]:
+    return (
+        policies.identity,
+        policies.resource,
+        policies.grants,
+        policies.boundary,
+        policies.session,
+        policies.service_control,
+        policies.resource_control,
+    )
+
+
+def _not_given(policies: Policies) -> tuple[str, ...]:
+    names = Policies.__dataclass_fields__
+    return tuple(name for name, value in zip(names, _given(policies), strict=True) if value is None)
+
+
+def _decision(verdict: Verdict, not_given: tuple[str, ...]) -> Decision:
+    statement = None if verdict.statement is _UNWRITTEN else verdict.statement
+    outcome = Outcome.ALLOWED if verdict.allowed else Outcome.DENIED
+    return Decision(
+        outcome, verdict.reason, verdict.layer, statement, not_given, (), verdict.allowed
+    )

@@ -1,4 +1,4 @@
-"""The values of a decision: who asks for what (`Request`), what is written (`Policies`), the answer.
+"""The values of a decision: who asks for what, what is written, the answer.
 
 Nothing here decides anything; every value is immutable and compares by content, except `Policy`,
 which compares by identity because it carries compiled matchers.
@@ -30,7 +30,7 @@ class Outcome(enum.Enum):
     UNKNOWN = "UNKNOWN"
 
 
-class MalformedPolicy(ValueError):
+class MalformedPolicy(ValueError):  # noqa: N818 - AWS's word
     """A document that AWS would refuse. `pointer` is the JSON pointer (RFC 6901) to the place."""
 
     def __init__(self, reason: str, pointer: str = "") -> None:
@@ -39,7 +39,7 @@ class MalformedPolicy(ValueError):
         self.pointer = pointer
 
 
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818 - an answer, not a failure
     """A legal policy that this engine cannot judge, and that could have changed the answer.
 
     `element` says what is not supported, `policy` is the policy's name, `pointer` the JSON pointer

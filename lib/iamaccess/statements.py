@@ -1,7 +1,82 @@
-"""Compiled statements."""
+"""A compiled statement, and whether it applies to a request."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 
+from iamaccess.conditions import Test
+from iamaccess.facts import Facts
+from iamaccess.model import StatementRef
+from iamaccess.patterns import Patterns
+from iamaccess.principals import Naming, Principals
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A statement that applies if an element of it, which cannot be judged here, does.
+
+    `naming` is how it then names the principal.
+    """
+
+    element: str
+    policy: str
+    pointer: str
+    allow: bool
+    naming: Naming
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Statement:
-    """A compiled statement."""
+    """One statement. `principals` is None in identity policies, `resources` in trust policies."""
+
+    ref: StatementRef
+    pointer: str
+    allow: bool
+    principals: Principals | None
+    not_principal: bool
+    actions: Patterns
+    not_action: bool
+    resources: Patterns | None
+    not_resource: bool
+    tests: tuple[Test, ...]
+    unsupported: tuple[tuple[str, str], ...]
+
+    def applies(self, facts: Facts) -> Naming | Doubt | None:
+        """How the statement applies to the request: None when it does not."""
+        if self.actions.match(facts.action, facts.variable) is self.not_action:
+            return None
+        if (
+            self.resources is not None
+            and self.resources.match(facts.resource, facts.variable) is self.not_resource
+        ):
+            return None
+        doubts = list(self.unsupported)
+        named = self._named(facts, doubts)
+        if named is None:
+            return None
+        for test in self.tests:
+            holds = test.holds(facts)
+            if holds is False:
+                return None
+            if holds is None:
+                doubts.append((test.element, test.pointer))
+        if not doubts:
+            return named
+        element, pointer = doubts[0]
+        return Doubt(element, self.ref.policy, pointer, self.allow, named)
+
+    def _named(self, facts: Facts, doubts: list[tuple[str, str]]) -> Naming | None:
+        if self.principals is None:
+            return Naming.DIRECT
+        naming = self.principals.naming(facts.principal)
+        if not self.not_principal:
+            return naming
+        # AWS: with Deny, the account of the principal must be listed too, otherwise the policy
+        # "might" deny it; what listing only the account spares is not said. A principal with a
+        # permissions boundary is always denied.
+        # Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+        if naming is not None and facts.principal.kind == "service":
+            return None
+        if naming is not None and not facts.bounded:
+            doubts.append(("NotPrincipal that lists the principal or its account", self.pointer))
+        return Naming.DIRECT

@@ -1,0 +1,153 @@
+"""IAM's wildcards and policy variables.
+
+`*` is any run of characters, `?` any one character. In a Resource they match across `:` and `/`
+alike; the Arn condition operators compare an ARN's six fields one by one, so that there a wildcard
+stays inside its field (the sixth, which may hold colons itself, is matched whole).
+`${key}` and `${key, 'default'}` stand for the request's value of a condition key; what they stand
+for is taken literally, wildcards included. `${*}`, `${?}` and `${$}` are those characters.
+Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Lookup = Callable[[str], str | None]
+Style = Literal["exact", "glob", "arn"]
+"""How a pattern is compared: letter by letter, with wildcards, or field by field with wildcards."""
+
+
+class Wildcard(enum.Enum):
+    MANY = "*"
+    ONE = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`${key, 'default'}`; `key` in lower case, as condition keys ignore letter case."""
+
+    key: str
+    default: str | None
+
+
+Part = str | Wildcard | Variable
+
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_NAMED = re.compile(r"\s*([A-Za-z0-9_.:/=+@ -]+?)\s*(?:,\s*'([^']*)'\s*)?")
+_WILDCARD = re.compile(r"([*?])")
+
+
+class InvalidVariableError(ValueError):
+    """A `${…}` that is neither a condition key nor one of the three special characters."""
+
+
+class Patterns:
+    """Alternatives: a value matches when one of them does. No alternatives match nothing."""
+
+    __slots__ = ("_anything", "_exact", "_fixed", "_style", "_varying")
+
+    def __init__(self, texts: Iterable[str], *, style: Style, variables: bool) -> None:
+        exact: set[str] = set()
+        fixed: list[str] = []
+        varying: list[tuple[Part, ...]] = []
+        for text in texts:
+            parts = _parse(text, wildcards=style != "exact", variables=variables)
+            if any(isinstance(part, Variable) for part in parts):
+                varying.append(parts)
+            elif any(isinstance(part, Wildcard) for part in parts):
+                fixed.append(_expression(parts, style))
+            else:
+                exact.add("".join(part for part in parts if isinstance(part, str)))
+        self._anything = style == "glob" and ".*" in fixed
+        self._exact = frozenset(exact)
+        self._fixed = re.compile("|".join(fixed), re.DOTALL) if fixed else None
+        self._varying = tuple(varying)
+        self._style: Style = style
+
+    def match(self, value: str, lookup: Lookup) -> bool:
+        """Whether one alternative matches `value`.
+
+        A variable without a value makes its alternative match nothing.
+        """
+        return (
+            self._anything
+            or value in self._exact
+            or (self._fixed is not None and self._fixed.fullmatch(value) is not None)
+            or any(self._match_varying(parts, value, lookup) for parts in self._varying)
+        )
+
+    def _match_varying(self, parts: tuple[Part, ...], value: str, lookup: Lookup) -> bool:
+        resolved: list[Part] = []
+        for part in parts:
+            if isinstance(part, Variable):
+                text = lookup(part.key)
+                text = part.default if text is None else text
+                if text is None:
+                    return False
+                resolved.append(text)
+            else:
+                resolved.append(part)
+        return re.fullmatch(_expression(resolved, self._style), value, re.DOTALL) is not None
+
+
+def _parse(text: str, *, wildcards: bool, variables: bool) -> tuple[Part, ...]:
+    if not variables:
+        return _split(text, wildcards)
+    parts: list[Part] = []
+    end = 0
+    for found in _VARIABLE.finditer(text):
+        parts += _split(text[end : found.start()], wildcards)
+        parts.append(_variable(found[1]))
+        end = found.end()
+    return (*parts, *_split(text[end:], wildcards))
+
+
+def _split(text: str, wildcards: bool) -> tuple[Part, ...]:
+    if not wildcards:
+        return (text,) if text else ()
+    pieces = _WILDCARD.split(text)
+    return tuple(Wildcard(piece) if piece in ("*", "?") else piece for piece in pieces if piece)
+
+
+def _variable(inside: str) -> Part:
+    if inside in ("*", "?", "$"):
+        return inside
+    named = _NAMED.fullmatch(inside)
+    if named is None:
+        raise InvalidVariableError(f"${{{inside}}}")
+    return Variable(named[1].lower(), named[2])
+
+
+def _expression(parts: Iterable[Part], style: Style) -> str:
+    """A regular expression that matches in linear time.
+
+    Each `*` but the last takes the first place where what follows it fits and never tries another:
+    a later place leaves less for the rest, so that none is lost.
+    """
+    chunks = [""]
+    gaps: list[str] = []
+    colons = 0
+    for part in parts:
+        one = "[^:]" if style == "arn" and colons < 5 else "."
+        if part is Wildcard.MANY:
+            gaps.append(f"{one}*")
+            chunks.append("")
+        elif part is Wildcard.ONE:
+            chunks[-1] += one
+        elif isinstance(part, str):
+            chunks[-1] += re.escape(part)
+            colons += part.count(":")
+    if not gaps:
+        return chunks[0]
+    middle = "".join(f"(?>{gap}?{chunk})" for gap, chunk in zip(gaps, chunks[1:-1], strict=False))
+    return f"{chunks[0]}{middle}{gaps[-1]}{chunks[-1]}"
+
+
+def is_arn(text: str) -> bool:
+    """Whether a pattern has the six fields of an ARN, colons inside variables not counted."""
+    return _VARIABLE.sub("", text).count(":") >= 5
