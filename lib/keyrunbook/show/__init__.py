@@ -1,0 +1,1 @@
+"""How the run's values look in a notebook: tables and figures, each with its text."""

@@ -1,0 +1,199 @@
+"""Tables: one value that shows as HTML in JupyterLab and as text anywhere else.
+
+No colour carries meaning: each outcome has a sign and a word. The HTML takes its colours from the
+page, so it reads well in light and dark themes.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keyrunbook.access import Matrix, Printed
+    from keyrunbook.findings import Findings
+    from keyrunbook.plan import Plan
+    from keyrunbook.proof import Verdict
+    from keyrunbook.records import Record
+    from keyrunbook.session import Run
+    from keyrunbook.steps.revoke_access import Build
+
+SIGNS = {
+    "pass": "✓ pass",
+    "fail": "✗ fail",
+    "not checked": "? not checked",
+    "ALLOWED": "✓ ALLOWED",
+    "DENIED": "✗ DENIED",
+    "UNKNOWN": "? UNKNOWN",
+    "PROVED": "✓ PROVED",
+    "REFUTED": "✗ REFUTED",
+    "NOT_YET": "? NOT YET",
+    "works": "✓ works",
+    "refused": "✗ refused",
+    "locks out": "✗ locks out",
+}
+_CELL = "text-align:left;vertical-align:top"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A caption, column names, and rows of text."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def mimebundle(self) -> dict[str, str]:
+        """The table for IPython's display."""
+        return {"text/plain": self.text(), "text/html": self.html()}
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return self.mimebundle()
+
+    def html(self) -> str:
+        """The table as HTML, with its caption and column headers named as such."""
+        head = "".join(
+            f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in self.columns
+        )
+        body = "\n".join(
+            f"<tr>{''.join(_html_cell(text) for text in row)}</tr>" for row in self.rows
+        )
+        caption = f'<caption style="{_CELL};font-weight:bold">{escape(self.caption)}</caption>'
+        note = f"<p>{escape(self.note)}</p>" if self.note else ""
+        return (
+            f"<table>\n{caption}\n<thead><tr>{head}</tr></thead>\n"
+            f"<tbody>\n{body}\n</tbody>\n</table>{note}"
+        )
+
+    def text(self) -> str:
+        """The table as text: a row a paragraph, its first column in front."""
+        lines = [self.caption, "=" * len(self.caption)]
+        for row in self.rows:
+            first, *rest = row
+            lines.append(first)
+            for name, value in zip(self.columns[1:], rest, strict=True):
+                lines += textwrap.wrap(f"{name}: {value}", 96, initial_indent="    ",
+                                       subsequent_indent="      ")
+        return "\n".join([*lines, *([self.note] if self.note else [])])
+
+
+def _html_cell(text: str) -> str:
+    inner = f"<pre>{escape(text)}</pre>" if "\n" in text else escape(text)
+    return f'<td style="{_CELL}">{inner}</td>'
+
+
+def banner_note(run: Run) -> str:
+    """Whom the run talks to, wherever that is not AWS."""
+    if run.target == "sandbox":
+        return "This is the embedded sandbox on this machine, not AWS: nothing here costs anything."
+    if not run.clients.is_aws:
+        return f"NOT AWS: endpoint variables send the calls to {run.clients.endpoint}."
+    return ""
+
+
+def run_banner(run: Run) -> Table:
+    """The run: where it works, and as whom."""
+    rows = [
+        ("step", run.step),
+        ("run", run.run_id),
+        ("target", run.target),
+        ("account", run.identity.account),
+        ("Region", run.region),
+        ("operator", run.identity.arn),
+    ]
+    return Table("This run", ("what", "value"), rows, banner_note(run))
+
+
+def plan_table(plan: Plan) -> Table:
+    """The changes that a plan would make."""
+    rows = [
+        (str(number), change.call, change.why, change.undo, change.cost)
+        for number, change in enumerate(plan, 1)
+    ]
+    note = "" if rows else "Nothing to change: it is already so."
+    return Table(f"Plan of {plan.step}", ("", "call", "why", "undo", "cost"), rows, note)
+
+
+def findings_table(findings: Findings) -> Table:
+    """What was checked, and how it came out."""
+    rows = [
+        (finding.statement, SIGNS[finding.status], finding.evidence, finding.mend)
+        for finding in findings
+    ]
+    return Table("Findings", ("statement", "outcome", "evidence", "mend"), rows)
+
+
+def matrix_table(matrix: Matrix) -> Table:
+    """Who may do what, and which statement says so."""
+    rows = [
+        (cell.principal, cell.action, cell.what, SIGNS[cell.outcome.value], cell.why)
+        for cell in matrix.cells
+    ]
+    if not rows:
+        note = "There is no execution role yet."
+    elif matrix.not_read:
+        note = f"Decided by what was read; not read: {', '.join(matrix.not_read)}."
+    else:
+        note = "Decided from the policies; only a build would be an observation."
+    columns = ("principal", "action", "for", "decision", "because of")
+    return Table("Who may use the key", columns, rows, note)
+
+
+def printed_table(printed: Printed) -> Table:
+    """What AWS makes of the page's statements."""
+    rows = [(what, SIGNS[outcome], why) for what, outcome, why in printed.rows]
+    return Table("As printed, and as sent", ("statement", "outcome", "because"), rows)
+
+
+def document(caption: str, policy: Any) -> Table:
+    """A policy document, indented."""
+    return Table(caption, ("document",), [(json.dumps(policy, indent=2),)])
+
+
+def build_table(build: Build) -> Table:
+    """How a build came out."""
+    outcome = {True: "✓ decrypted", False: "✗ refused", None: "? not observed"}[build.decrypted]
+    return Table(
+        f"Build: {build.when}", ("workflow", "image state", "reason"),
+        [(outcome, build.status, build.reason)],
+    )
+
+
+def records_table(caption: str, rows: Iterable[tuple[str, Record, str]]) -> Table:
+    """Records with what they count for: (counts, record, reason) of each."""
+    shown = [
+        (
+            counts,
+            record.name,
+            _clock(record),
+            _last(record.principal_arn),
+            record.invoked_by or "directly",
+            record.error_code or "none",
+            reason,
+        )
+        for counts, record, reason in rows
+    ]
+    columns = ("counts", "event", "time (UTC)", "principal", "invoked by", "error", "reason")
+    note = "" if shown else "No record was seen so far. Absence proves nothing."
+    return Table(caption, columns, shown, note)
+
+
+def _clock(record: Record) -> str:
+    return f"{record.time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _last(arn: str | None) -> str:
+    return (arn or "unknown").split(":", 5)[-1]
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """The verdict and its clauses."""
+    rows = [
+        (clause.name, SIGNS[clause.outcome.value], clause.reason) for clause in verdict.clauses
+    ]
+    return Table(f"Verdict: {SIGNS[verdict.outcome.value]}", ("clause", "", "because"), rows)
