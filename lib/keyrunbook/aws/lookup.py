@@ -1,0 +1,299 @@
+"""CloudTrail records from LookupEvents: free, no trail needed, ninety days, and slow.
+
+Decrypt is among an account's commonest events, and the API gives at most a hundred records a
+second to all who ask in an account and Region. So this source asks for one event name (or one
+event source) in narrow spans around known call times, never for a key: KMS documents look-up by
+resource only for calls that change a key. Past its cap of calls it stops, and says so.
+
+Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html
+Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import filelock
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyrunbook.aws.refusals import explain
+from keyrunbook.errors import RunbookError
+from keyrunbook.proof import Searched, Span
+from keyrunbook.records import MalformedRecord, Record, parse_record
+
+CALLS_PER_SECOND: Final = 2
+PAGE: Final = 50
+REACH: Final = timedelta(days=90)
+"""The API's limits: calls a second in an account and Region, records a page, days back."""
+
+_MARGIN_S: Final = 0.05  # the network may bring two calls closer together than they were sent
+
+
+class Limiter(Protocol):
+    """Holds a caller back until it may call."""
+
+    def wait(self) -> None:
+        """Return when the next call may be made."""
+
+
+class FileLimiter:
+    """At most two calls a second by all processes of this user that share `path`.
+
+    The file holds when the last calls were made; a lock beside it is held while a caller is held
+    back, so that the next one sees its call. `clock` is the time of day in seconds, the same for
+    all processes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._path = path
+        self._lock = filelock.FileLock(f"{path}.lock", mode=0o600)
+        self._clock = clock
+        self._sleep = sleep
+
+    def wait(self) -> None:
+        """Return when fewer than two calls were made in the last second; this one is counted."""
+        with self._lock:
+            period = 1.0 + _MARGIN_S
+            last = self._last_calls()
+            if len(last) >= CALLS_PER_SECOND:
+                # A clock that was set back must not hold a caller for longer than a period.
+                due = last[-CALLS_PER_SECOND] + period - self._clock()
+                if due > 0:
+                    self._sleep(min(due, period))
+            self._path.write_text(json.dumps([*last[1 - CALLS_PER_SECOND :], self._clock()]))
+
+    def _last_calls(self) -> list[float]:
+        # An unreadable file may hide recent calls: taken as two that were made just now.
+        now = self._clock()
+        try:
+            times = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            return [now] * CALLS_PER_SECOND
+        good = isinstance(times, list) and all(
+            isinstance(t, int | float) and math.isfinite(t) for t in times
+        )
+        return [float(t) for t in times] if good else [now] * CALLS_PER_SECOND
+
+
+def limiter_for(
+    account: str,
+    region: str,
+    *,
+    endpoint_url: str | None = None,
+    directory: Path | None = None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> FileLimiter:
+    """The limiter that all processes of this user share for `account` and `region`.
+
+    Give `endpoint_url` only where it is not AWS's own: accounts of two sandboxes are two accounts.
+
+    Raises:
+        RunbookError: the directory is not this user's alone.
+    """
+    folder = runtime_directory() if directory is None else directory
+    _make_private(folder)
+    name = f"lookup-{account}-{region}"
+    if endpoint_url is not None:
+        name += "-" + hashlib.sha256(endpoint_url.encode()).hexdigest()[:12]
+    return FileLimiter(folder / f"{name}.json", clock=clock, sleep=sleep)
+
+
+def runtime_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where this user's processes meet: in XDG_RUNTIME_DIR, else among the temporary files."""
+    base = environment.get("XDG_RUNTIME_DIR")
+    if base and Path(base).is_dir():
+        return Path(base) / "keyrunbook"
+    return Path(tempfile.gettempdir()) / f"keyrunbook-{os.getuid()}"
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise RunbookError(
+            f"The directory {folder} cannot be used: {error.strerror}.",
+            "Remove what is in the way, or set XDG_RUNTIME_DIR to a directory of your own.",
+        ) from error
+    private = (
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid == os.getuid()
+        and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    )
+    if not private:
+        raise RunbookError(
+            f"The directory {folder} is not yours alone, so others could hold up this run.",
+            f"Remove it, or take it back: chmod 700 {folder}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The records that a search found, each once and oldest first, and what it covered."""
+
+    records: tuple[Record, ...]
+    searched: Searched
+
+
+class LookupSource:
+    """Searches the Event history of one account and Region.
+
+    Every attempt on the wire passes `limiter`, the AWS SDK's own retries too. `clock` is the
+    service's time. `max_calls` caps one search.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        account: str,
+        region: str,
+        limiter: Limiter,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        max_calls: int = 240,
+    ) -> None:
+        self.name = f"CloudTrail Event history of {account} in {region}"
+        self._client = client
+        self._clock = clock
+        self._max_calls = max_calls
+        event, mine = "before-send.cloudtrail.LookupEvents", "keyrunbook-limiter"
+        client.meta.events.unregister(event, unique_id=mine)
+        client.meta.events.register_first(event, _Hold(limiter), unique_id=mine)
+
+    def search(self, spans: Sequence[Span]) -> Found:
+        """Ask for each of `spans`, page by page, and say how far they were answered.
+
+        A span is incomplete when it reaches back further than Event history does, when the cap
+        of calls was met, or when it held a record that could not be read; such records are in
+        `Searched.malformed`. A record that is found by two spans is given once.
+
+        Raises:
+            AwsRefused: AWS answered with an error, throttling that outlasted the retries included.
+            Unreachable: the endpoint did not answer.
+            ValueError: a span of every record, which LookupEvents cannot be asked for.
+        """
+        search = _Search(self._client, self._clock(), self._max_calls)
+        for span in spans:
+            search.span(span)
+        records = sorted(
+            (record for same_id in search.records.values() for record in same_id),
+            key=lambda record: (record.time, record.event_id),
+        )
+        return Found(
+            tuple(records),
+            Searched(
+                source=self.name,
+                spans=tuple(spans),
+                at=search.at,
+                calls=search.calls,
+                incomplete=tuple(search.why),
+                why_incomplete=" ".join(dict.fromkeys(search.why.values())),
+                malformed=tuple(search.malformed.values()),
+            ),
+        )
+
+
+class _Hold:
+    """botocore's event handler that waits; its None lets the request go on."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+
+    def __call__(self, **_: Any) -> None:
+        self._limiter.wait()
+
+
+class _Search:
+    """One search under way."""
+
+    def __init__(self, client: Any, at: datetime, max_calls: int) -> None:
+        self.at = at
+        self.calls = 0
+        self.records: dict[str, list[Record]] = {}
+        self.malformed: dict[str, MalformedRecord] = {}
+        self.why: dict[Span, str] = {}
+        self._client = client
+        self._max_calls = max_calls
+
+    def span(self, span: Span) -> None:
+        if span.value is None:
+            raise ValueError("LookupEvents is asked for one event name or event source at a time")
+        reach = self.at - REACH
+        since = max(span.since, reach)
+        if span.since < reach:
+            self.why[span] = (
+                f"Event history reaches back to {reach.isoformat(timespec='seconds')} only; "
+                "a trail's log files in S3, or Athena over them, may hold older records."
+            )
+        if since > span.until:
+            return
+        request: dict[str, Any] = {
+            "LookupAttributes": [{"AttributeKey": span.attribute, "AttributeValue": span.value}],
+            "StartTime": since.astimezone(UTC),
+            "EndTime": _whole_second_after(span.until),
+            "MaxResults": PAGE,
+        }
+        while True:
+            if self.calls >= self._max_calls:
+                self.why[span] = (
+                    f"The search stopped at its cap of {self._max_calls} calls; a trail's log "
+                    "files in S3, or Athena over them, hold the same records and are quicker."
+                )
+                return
+            page = self._call(request)
+            for event in page.get("Events", ()):
+                self._take(event, span)
+            token = page.get("NextToken")
+            if not token:
+                return
+            request["NextToken"] = token
+
+    def _call(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.calls += 1
+        try:
+            answer: Mapping[str, Any] = self._client.lookup_events(**request)
+        except (ClientError, BotoCoreError) as error:
+            raise explain(error) from error
+        return answer
+
+    def _take(self, event: Mapping[str, Any], span: Span) -> None:
+        event_id = event.get("EventId") or "without id"
+        place = f"LookupEvents, event {event_id}"
+        text = event.get("CloudTrailEvent")
+        try:
+            if not isinstance(text, str):
+                raise MalformedRecord(place, "the event holds no record (CloudTrailEvent)")
+            record = parse_record(text, place)
+        except MalformedRecord as error:
+            self.malformed[str(error)] = error
+            self.why[span] = f"A record could not be read ({error})."
+            return
+        same_id = self.records.setdefault(record.event_id, [])
+        if record not in same_id:
+            same_id.append(record)
+
+
+def _whole_second_after(time: datetime) -> datetime:
+    # The request carries whole seconds, and drops what is over.
+    time = time.astimezone(UTC)
+    return time if not time.microsecond else time.replace(microsecond=0) + timedelta(seconds=1)
