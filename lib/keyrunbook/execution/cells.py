@@ -27,6 +27,7 @@ from papermill.engines import (  # type: ignore[import-untyped]
 )
 from papermill.exceptions import PapermillException  # type: ignore[import-untyped]
 from papermill.iorw import papermill_io  # type: ignore[import-untyped]
+from papermill.log import logger  # type: ignore[import-untyped]
 
 from keyrunbook.execution.kernels import KernelError, WarmKernel, kernel_manager
 from keyrunbook.execution.result import write_atomically
@@ -164,6 +165,8 @@ class RunbookClient(PapermillNotebookClient):  # type: ignore[misc]
                 raise
             except CellTimeoutError:
                 limit = self._get_timeout(cell)
+                if self.warm is not None:
+                    self.warm.interrupt()
                 self._failed(index, "CellTimeoutError", f"the cell took longer than {limit} s")
                 raise
             except KeyboardInterrupt as error:
@@ -255,6 +258,7 @@ class RunbookEngine(NBClientEngine):  # type: ignore[misc]
             timeout=execution_timeout,
             startup_timeout=start_timeout,
             kernel_name=kernel_name,
+            log=logger,
             log_output=log_output,
             stdout_file=stdout_file,
             stderr_file=stderr_file,

@@ -50,9 +50,13 @@ class WarmKernel:
     `close` may be called at any time, also twice.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        """`folder`: working directory of the cells. `environment`: added to this process's."""
+    def __init__(self, folder: Path, environment: Mapping[str, str], log: Path) -> None:
+        """`folder`: working directory of the cells. `environment`: added to this process's.
+
+        `log` gets what the process says outside the cells: crashes, mostly. No log, nothing said.
+        """
         self._folder = folder
+        self._log = log
         self._environment = dict(environment)
         self.manager: AsyncKernelManager | None = None
         self.client: Any = None
@@ -69,11 +73,14 @@ class WarmKernel:
 
     async def _start(self) -> None:
         assert self.manager is not None
-        await self.manager.start_kernel(
-            cwd=str(self._folder),
-            env={**os.environ, **self._environment},
-            extra_arguments=["--HistoryManager.hist_file=:memory:"],
-        )
+        with self._log.open("wb") as log:
+            await self.manager.start_kernel(
+                cwd=str(self._folder),
+                env={**os.environ, **self._environment},
+                extra_arguments=["--HistoryManager.hist_file=:memory:"],
+                stdout=log,
+                stderr=log,
+            )
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.allow_stdin = False
@@ -166,6 +173,9 @@ class WarmKernel:
                 await manager.shutdown_kernel(now=not await manager.is_alive())
         finally:
             await manager.cleanup_resources()
+            with contextlib.suppress(OSError):
+                if self._log.stat().st_size == 0:
+                    self._log.unlink()
 
 
 def _retrieve(tasks: set[asyncio.Task[Any]]) -> None:

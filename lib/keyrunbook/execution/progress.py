@@ -185,7 +185,7 @@ class LiveLines:
 
 def heading(result: RunResult) -> str:
     """The first line: which run, against what."""
-    where = SANDBOX_NOTICE if result.target == "sandbox" else "AWS"
+    where = SANDBOX_NOTICE if result.target == "sandbox" else "the target aws"
     return f"run {result.run_id} on {where}"
 
 
@@ -210,6 +210,8 @@ def summary(result: RunResult) -> list[str]:
     if result.verdict is not None:
         mark, style, words = _VERDICTS[result.verdict]
         where = "On the embedded sandbox, not AWS: " if result.target == "sandbox" else ""
+        if result.target == "aws" and result.endpoint_url is not None:
+            where = f"At {result.endpoint_url}, which is not AWS: "
         sentence = where + words if where else words[0].upper() + words[1:]
         lines.append(f"[{style}]{mark} {result.verdict}[/]  {escape(sentence)}")
     elif result.error is None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keyrunbook.errors
 from keyrunbook.errors import RunbookError
@@ -37,7 +37,11 @@ from keyrunbook.execution.result import (
 )
 from keyrunbook.execution.selection import CONFIRM, Selection
 
+if TYPE_CHECKING:
+    from keyrunbook.execution.kernels import WarmKernel
+
 LEDGER_FILE = "ledger.jsonl"
+KERNEL_LOG = "kernel.log"  # what the kernel's process says outside any cell; only if it does
 INTERRUPTED = 130
 
 
@@ -45,8 +49,6 @@ class Journal(Protocol):
     """What the runner reads of a run's ledger."""
 
     def entries(self) -> Sequence[Mapping[str, Any]]: ...
-
-    def facts(self) -> Mapping[str, Any]: ...
 
 
 class Sandbox(Protocol):
@@ -107,12 +109,14 @@ def run(
     sandbox: Callable[[], Sandbox] | None,
     journal: Callable[[Path], Journal],
     notebooks: Path | None = None,
+    kernel: WarmKernel | None = None,
 ) -> RunResult:
     """Runs the selected steps and returns what is in `result.json`.
 
     `sandbox` starts the one this run shall have for itself; None when it talks to AWS or to a
-    sandbox that others own. `journal` opens the ledger at a path. Notebooks that fail, a kernel
-    that dies, a signal: all end in the result, none is raised.
+    sandbox that others own. `journal` opens the ledger at a path. `kernel`: a started one, which is
+    left running; else the run has its own. Notebooks that fail, a kernel that dies, a signal: all
+    end in the result, none is raised.
 
     Raises:
         RunbookError: the run could not begin: no folder, somebody else runs it, no notebooks.
@@ -127,7 +131,8 @@ def run(
         )
     _make_folder(folder)
     with _alone(folder, order.run_id), _Signals() as signals:
-        return _Run(order, progress, source, journal(folder / LEDGER_FILE)).run(sandbox, signals)
+        ledger = journal(folder / LEDGER_FILE)
+        return _Run(order, progress, source, ledger).run(sandbox, kernel, signals)
 
 
 class _Run:
@@ -138,7 +143,7 @@ class _Run:
         self._progress = progress
         self._source = source
         self._ledger = ledger
-        self._offset = len(ledger.entries())
+        self._begin = self._offset = len(ledger.entries())
         self._cell: tuple[int, str, str] | None = None
         self._completed = False
         earlier = earlier_steps(order.folder)
@@ -170,22 +175,23 @@ class _Run:
 
     # The run.
 
-    def run(self, sandbox: Callable[[], Sandbox] | None, signals: _Signals) -> RunResult:
+    def run(
+        self,
+        sandbox: Callable[[], Sandbox] | None,
+        given: WarmKernel | None,
+        signals: _Signals,
+    ) -> RunResult:
         own: Sandbox | None = None
-        kernel: Any = None
+        kernel = given
         try:
             self._read_ledger()
             self._write()
             self._progress.started(self._result)
             if sandbox is not None:
                 own = sandbox()
-            from keyrunbook.execution.kernels import WarmKernel
-
-            environment = {"KEYRUNBOOK_OUTPUTS": str(self._order.outputs_dir)}
-            kernel = WarmKernel(
-                self._source, environment | dict(own.environment() if own is not None else {})
-            )
-            kernel.start()
+            if kernel is None:
+                kernel = self._make_kernel({} if own is None else own.environment())
+                kernel.start()
             from keyrunbook.execution.engine import load_papermill
 
             load_papermill()
@@ -213,10 +219,17 @@ class _Run:
             self._fail(RunError(type(error).__name__, what, "This is a defect of the runbook.", 5))
             raise
         finally:
-            self._close(kernel, own)
+            self._close(None if given is not None else kernel, own)
         return self._result
 
-    def _close(self, kernel: Any, own: Sandbox | None) -> None:
+    def _make_kernel(self, environment: Mapping[str, str]) -> WarmKernel:
+        from keyrunbook.execution.kernels import WarmKernel
+
+        outputs = {"KEYRUNBOOK_OUTPUTS": str(self._order.outputs_dir)}
+        log = self._order.folder / KERNEL_LOG
+        return WarmKernel(self._source, {**outputs, **environment}, log)
+
+    def _close(self, kernel: WarmKernel | None, own: Sandbox | None) -> None:
         try:
             self._progress.ended(self._result)
         finally:
@@ -227,7 +240,7 @@ class _Run:
                 if own is not None:
                     own.close()
 
-    def _steps(self, kernel: Any) -> None:
+    def _steps(self, kernel: WarmKernel) -> None:
         selection = self._order.selection
         for name in selection.steps:
             if (
@@ -239,7 +252,7 @@ class _Run:
             if not self._step(kernel, name):
                 return
 
-    def _step(self, kernel: Any, name: str) -> bool:
+    def _step(self, kernel: WarmKernel, name: str) -> bool:
         """Runs one notebook; True when every cell of it ended well."""
         started = time.monotonic()
         self._cell, self._completed = None, False
@@ -275,7 +288,7 @@ class _Run:
             raise interrupted
         return not failed
 
-    def _execute(self, kernel: Any, name: str) -> None:
+    def _execute(self, kernel: WarmKernel, name: str) -> None:
         from keyrunbook.execution.cells import ATOMIC
         from keyrunbook.execution.engine import load_papermill
 
@@ -312,7 +325,7 @@ class _Run:
                     step=name,
                     cell=cell,
                 )
-        if isinstance(caught, OSError):
+        if self._cell is None and isinstance(caught, OSError):
             return _not_written(caught, self._order.folder, name)
         known = getattr(keyrunbook.errors, type_, None)
         if isinstance(known, type) and issubclass(known, RunbookError):
@@ -373,11 +386,20 @@ class _Run:
     # Small things.
 
     def _read_ledger(self) -> None:
+        """Takes over what the ledger knows; a verdict is a new one where one was asked for."""
         known: dict[str, Any] = {}
-        for entry in self._ledger.entries():
-            if entry["kind"] in ("opened", "verdict"):
-                known.update(entry)
-        known.update(self._ledger.facts())
+        confirms = CONFIRM in self._order.selection.steps
+        for number, entry in enumerate(self._ledger.entries()):
+            told = dict(entry.get("facts", {})) if entry["kind"] == "facts" else {}
+            if entry["kind"] == "opened":
+                told = {name: entry.get(name) for name in ("account", "region")}
+                told["endpoint_url"] = None if entry.get("is_aws") else entry.get("endpoint")
+            elif entry["kind"] == "verdict":
+                told = {name: entry.get(name) for name in ("verdict", "events")}
+            if confirms and number < self._begin:
+                told.pop("verdict", None)
+                told.pop("events", None)
+            known.update(told)
         self._result = dataclasses.replace(
             self._result,
             account=known.get("account"),

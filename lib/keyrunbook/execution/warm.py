@@ -14,9 +14,15 @@ import os
 import sys
 from dataclasses import dataclass
 
+from keyrunbook.steps import STEPS
+
 # Imported ahead where they are installed; the notebooks import what they need themselves, so a
 # missing one is told there, in the cell that wants it.
-PRELOADED = ("keyrunbook.steps", "keyrunbook.session", "boto3", "matplotlib.pyplot")
+PRELOADED = (
+    "keyrunbook.session",
+    *(f"keyrunbook.steps.{name.partition('_')[2]}" for name in STEPS),
+    "matplotlib.pyplot",
+)
 
 
 @dataclass(frozen=True, slots=True)
