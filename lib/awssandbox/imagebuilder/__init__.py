@@ -3,4 +3,7 @@
 from awssandbox.imagebuilder.operations import OPERATIONS
 from awssandbox.imagebuilder.state import ImageBuilderState
 
-__all__ = ["OPERATIONS", "ImageBuilderState"]
+__all__ = ["OPERATIONS", "OWN_LIMITS", "ImageBuilderState"]
+
+OWN_LIMITS = ("*",)
+"""Every operation holds its parameters to the model's limits itself: its error is another."""

@@ -2,50 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
-WORKFLOW_ARN_PATTERN: Final = (
-    r"^arn:aws(?:-[a-z]+)*:imagebuilder:[a-z]{2,}(?:-[a-z]+)+-[0-9]+:"
-    r"(?:[0-9]{12}|aws(?:-[a-z-]+)?):workflow/(build|test|distribution)/[a-z0-9-_]+/"
-    r"(?:(?:([0-9]+|x)\.([0-9]+|x)\.([0-9]+|x))|(?:[0-9]+\.[0-9]+\.[0-9]+/[0-9]+))$"
-)
-WORKFLOW_BUILD_ARN_PATTERN: Final = (
-    r"^arn:aws(?:-[a-z]+)*:imagebuilder:[a-z]{2,}(?:-[a-z]+)+-[0-9]+:"
-    r"(?:[0-9]{12}|aws(?:-[a-z-]+)?):workflow/(build|test|distribution)/[a-z0-9-_]+/"
-    r"[0-9]+\.[0-9]+\.[0-9]+/[0-9]+$"
-)
-WORKFLOW_VERSION_ARN_PATTERN: Final = (
-    r"^arn:aws(?:-[a-z]+)*:imagebuilder:[a-z]{2,}(?:-[a-z]+)+-[0-9]+:"
-    r"(?:[0-9]{12}|aws(?:-[a-z-]+)?):workflow/(build|test|distribution)/[a-z0-9-_]+/"
-    r"(?:[0-9]+|x)\.(?:[0-9]+|x)\.(?:[0-9]+|x)$"
-)
-IMAGE_ARN_PATTERN: Final = (
-    r"^arn:aws[^:]*:imagebuilder:[^:]+:(?:[0-9]{12}|aws(?:-[a-z-]+)?):image/[a-z0-9-_]+/"
-    r"(?:(?:([0-9]+|x)\.([0-9]+|x)\.([0-9]+|x))|(?:[0-9]+\.[0-9]+\.[0-9]+/[0-9]+))$"
-)
-IMAGE_RECIPE_ARN_PATTERN: Final = (
-    r"^arn:aws[^:]*:imagebuilder:[^:]+:(?:[0-9]{12}|aws):image-recipe/[a-z0-9-_]+/"
-    r"(?:[0-9]+|x)\.(?:[0-9]+|x)\.(?:[0-9]+|x)$"
-)
-CONTAINER_RECIPE_ARN_PATTERN: Final = (
-    r"^arn:aws[^:]*:imagebuilder:[^:]+:(?:[0-9]{12}|aws):container-recipe/[a-z0-9-_]+/"
-    r"(?:[0-9]+|x)\.(?:[0-9]+|x)\.(?:[0-9]+|x)$"
-)
-INFRASTRUCTURE_ARN_PATTERN: Final = (
-    r"^arn:aws[^:]*:imagebuilder:[^:]+:(?:[0-9]{12}|aws):infrastructure-configuration/[a-z0-9-_]+$"
-)
-DISTRIBUTION_ARN_PATTERN: Final = (
-    r"^arn:aws[^:]*:imagebuilder:[^:]+:(?:[0-9]{12}|aws):distribution-configuration/[a-z0-9-_]+$"
-)
 AMAZON: Final = "aws"
 """Stands in an ARN's account field for the resources that Image Builder manages."""
-
-
-def fits(pattern: str, text: str) -> bool:
-    """Whether the whole of `text` has AWS's `pattern` (which, in AWS's spelling, ends in ``$``)."""
-    return re.fullmatch(pattern.removesuffix("$"), text) is not None
 
 
 def resource_name(name: str) -> str:
@@ -95,7 +56,7 @@ def workflow_arn(
 
 
 def parse_arn(text: str) -> ResourceArn:
-    """Take apart an ARN that has been checked against its pattern."""
+    """Take apart an ARN that has its model's pattern."""
     _, partition, _, region, account, resource = text.split(":", 5)
     kind, *segments = resource.split("/")
     count = 2 if kind == "workflow" else 1

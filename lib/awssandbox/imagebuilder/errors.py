@@ -26,14 +26,6 @@ def invalid_value(parameter: str, why: str) -> AwsError:
     )
 
 
-def pattern_mismatch(parameter: str, pattern: str) -> AwsError:
-    """A value that does not have its pattern.
-
-    Source: https://github.com/boto/boto3/issues/2224
-    """
-    return invalid_value(parameter, f"'{parameter}' must match pattern {pattern}")
-
-
 def invalid_combination(why: str) -> AwsError:
     """Parameters that exclude each other, or one that lacks its companion."""
     return AwsError("InvalidParameterCombinationException", why)

@@ -24,19 +24,12 @@ from awssandbox.errors import AwsError, not_imitated
 from awssandbox.imagebuilder import errors
 from awssandbox.imagebuilder.arns import (
     AMAZON,
-    CONTAINER_RECIPE_ARN_PATTERN,
-    DISTRIBUTION_ARN_PATTERN,
-    IMAGE_ARN_PATTERN,
-    IMAGE_RECIPE_ARN_PATTERN,
-    INFRASTRUCTURE_ARN_PATTERN,
-    WORKFLOW_ARN_PATTERN,
     ResourceArn,
     parse_arn,
 )
 from awssandbox.imagebuilder.encryption import SERVICE, KmsRefusal, decrypt
+from awssandbox.imagebuilder.limits import check_limits
 from awssandbox.imagebuilder.requests import (
-    check_pattern,
-    check_tags,
     once,
     read_arn,
     request_tags,
@@ -54,7 +47,6 @@ if TYPE_CHECKING:
 SESSION_NAME: Final = "ImageBuilder"
 WORKFLOWS_PER_IMAGE: Final = 10
 """Source: https://docs.aws.amazon.com/general/latest/gr/imagebuilder.html"""
-ROLE_PATTERN: Final = r"^(?:arn:aws(?:-[a-z]+)*:iam::[0-9]{12}:role/)?[a-zA-Z_0-9+=,.@\-_/]+$"
 MANAGED: Final = ("workflow/build/build-image", "workflow/test/test-image")
 """Image Builder's own workflows that a build may name here; they hold nothing encrypted by us."""
 _STATUS: Final = {"BUILD": "BUILDING", "TEST": "TESTING", "DISTRIBUTION": "DISTRIBUTING"}
@@ -71,7 +63,8 @@ def create_access(call: Call) -> Sequence[Access]:
     these ARNs.
     Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_imagebuilder.html
     """
-    _check_forms(call)
+    check_limits(call)
+    _check_recipe(call)
     given = call.parameters
     arn, tags = f"{_new_arn(call).version_arn}/*", request_tags(call)
     accesses = [Access("imagebuilder:CreateImage", arn, tags)]
@@ -96,8 +89,9 @@ def create_access(call: Call) -> Sequence[Access]:
 
 def get_access(call: Call) -> Sequence[Access]:
     """``imagebuilder:GetImage`` on the ARN as given."""
+    check_limits(call)
     text = call.parameters[_ARN]
-    read_arn(_ARN, text, IMAGE_ARN_PATTERN)
+    read_arn(_ARN, text)
     image = state_of(call).images.get(text)
     context = resource_tags(image.request.get("tags") or {}) if image else {}
     account = text.split(":")[4]
@@ -108,19 +102,13 @@ def get_access(call: Call) -> Sequence[Access]:
 _ARN: Final = "imageBuildVersionArn"
 
 
-def _check_forms(call: Call) -> None:
+def _check_recipe(call: Call) -> None:
     given = call.parameters
     if (given.get("imageRecipeArn") is None) == (given.get("containerRecipeArn") is None):
         raise errors.invalid_combination(
             "You must specify exactly one of the 'imageRecipeArn' or 'containerRecipeArn' "
             "properties."
         )
-    check_pattern(call, "imageRecipeArn", IMAGE_RECIPE_ARN_PATTERN)
-    check_pattern(call, "containerRecipeArn", CONTAINER_RECIPE_ARN_PATTERN)
-    check_pattern(call, "infrastructureConfigurationArn", INFRASTRUCTURE_ARN_PATTERN)
-    check_pattern(call, "distributionConfigurationArn", DISTRIBUTION_ARN_PATTERN)
-    check_pattern(call, "executionRole", ROLE_PATTERN)
-    check_tags(call)
 
 
 def _new_arn(call: Call) -> ResourceArn:
@@ -195,7 +183,7 @@ def _plan(call: Call, entries: Sequence[Mapping[str, Any]]) -> list[_Planned]:
     planned: list[_Planned] = []
     for entry in entries:
         text = entry["workflowArn"]
-        arn, _ = read_arn("workflows", text, WORKFLOW_ARN_PATTERN)
+        arn, _ = read_arn("workflows", text)
         if not arn.path.startswith("workflow/test/"):
             for key in ("onFailure", "parallelGroup"):
                 if entry.get(key) is not None:

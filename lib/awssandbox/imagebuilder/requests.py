@@ -1,4 +1,4 @@
-"""What the operations have in common: checked parameters, client tokens, pages, times."""
+"""What the operations have in common: tags, ARNs, client tokens, pages, times."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ from typing import Any, Final, TypeVar
 
 from awssandbox.call import Call
 from awssandbox.imagebuilder import errors
-from awssandbox.imagebuilder.arns import ResourceArn, fits, parse_arn
+from awssandbox.imagebuilder.arns import ResourceArn, parse_arn
 from awssandbox.imagebuilder.state import ImageBuilderState, Remembered
 from awssandbox.imagebuilder.versions import (
     VersionBoundsError,
     VersionPattern,
-    VersionSyntaxError,
     WildcardOrderError,
     parse_pattern,
 )
 
-NAME_PATTERN: Final = r"^[-_A-Za-z-0-9][-_A-Za-z0-9 ]{1,126}[-_A-Za-z-0-9]$"
-TAG_KEY_PATTERN: Final = r"^(?!aws:)[a-zA-Z0-9\s_.:/=+\-@]*$"
-MAXIMUM_TAGS: Final = 50
 DEFAULT_PAGE: Final = 25
-MAXIMUM_PAGE: Final = 100
 
 Item = TypeVar("Item")
 
@@ -39,38 +34,6 @@ def state_of(call: Call) -> ImageBuilderState:
 def timestamp(moment: datetime) -> str:
     """A time as Image Builder writes it: ``2023-11-21T20:29:31.345Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def check_length(call: Call, parameter: str, longest: int) -> None:
-    """Raises InvalidParameterValueException unless the text has 1 to `longest` characters."""
-    value = call.parameters.get(parameter)
-    if value is not None and not 1 <= len(value) <= longest:
-        raise errors.invalid_value(
-            parameter, f"'{parameter}' must have between 1 and {longest:,} characters."
-        )
-
-
-def check_pattern(call: Call, parameter: str, pattern: str) -> None:
-    """Raises InvalidParameterValueException unless the text, if given, has `pattern`."""
-    value = call.parameters.get(parameter)
-    if value is not None and not fits(pattern, value):
-        raise errors.pattern_mismatch(parameter, pattern)
-
-
-def check_tags(call: Call) -> None:
-    """Raises InvalidParameterValueException for tags outside the model's limits."""
-    tags = call.parameters.get("tags")
-    if tags is None:
-        return
-    if not 1 <= len(tags) <= MAXIMUM_TAGS:
-        raise errors.invalid_value("tags", f"Specify between 1 and {MAXIMUM_TAGS} tags.")
-    for key, value in tags.items():
-        if not 1 <= len(key) <= 128 or not fits(TAG_KEY_PATTERN, key):
-            raise errors.invalid_value("tags", f"The tag key '{key}' is not valid.")
-        if len(value) > 256:
-            raise errors.invalid_value(
-                "tags", f"The value of the tag '{key}' has more than 256 characters."
-            )
 
 
 def request_tags(call: Call) -> dict[str, str | Sequence[str]]:
@@ -89,15 +52,13 @@ def resource_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
 
 
-def read_arn(parameter: str, text: str, pattern: str) -> tuple[ResourceArn, VersionPattern]:
-    """An ARN and the version pattern in it.
+def read_arn(parameter: str, text: str) -> tuple[ResourceArn, VersionPattern]:
+    """An ARN that has its model's pattern, and the version pattern in it.
 
-    Raises InvalidParameterValueException when it does not have its pattern, or when its wildcards
-    are in a wrong place. (AWS says of these that they "produce an error", not which.)
+    Raises InvalidParameterValueException for wildcards in a wrong place (AWS says of these that
+    they "produce an error", not which), InvalidVersionNumberException for a node above 2^30-1.
     Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/ibhow-semantic-versioning.html
     """
-    if not fits(pattern, text):
-        raise errors.pattern_mismatch(parameter, pattern)
     arn = parse_arn(text)
     try:
         return arn, parse_pattern(arn.version)
@@ -106,7 +67,7 @@ def read_arn(parameter: str, text: str, pattern: str) -> tuple[ResourceArn, Vers
             parameter,
             f"All nodes to the right of the first wildcard in '{arn.version}' must be wildcards.",
         ) from None
-    except (VersionBoundsError, VersionSyntaxError):
+    except VersionBoundsError:
         raise errors.version_out_of_bounds() from None
 
 
@@ -122,7 +83,6 @@ def once(call: Call, run: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
     came before with other parameters.
     Source: the models of CreateWorkflow and CreateImage (``clientToken``).
     """
-    check_length(call, "clientToken", 64)
     tokens = state_of(call).tokens
     place = (call.operation, call.parameters["clientToken"])
     request = fingerprint(dict(call.parameters))
@@ -141,10 +101,6 @@ def page(call: Call, items: Sequence[Item]) -> tuple[Sequence[Item], str | None]
     A token is good for the parameters that it was given out for.
     """
     size = call.parameters.get("maxResults", DEFAULT_PAGE)
-    if not 1 <= size <= MAXIMUM_PAGE:
-        raise errors.invalid_value(
-            "maxResults", f"'maxResults' must be between 1 and {MAXIMUM_PAGE}."
-        )
     asked = {
         key: value
         for key, value in call.parameters.items()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 MAXIMUM_NODE: Final = 2**30 - 1
-VERSION_PATTERN: Final = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 WILDCARD: Final = "x"
 
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")

@@ -11,6 +11,7 @@ ARN (here the ARN as given).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -20,11 +21,7 @@ from awssandbox.errors import AwsError, not_imitated
 from awssandbox.imagebuilder import errors
 from awssandbox.imagebuilder.arns import (
     AMAZON,
-    WORKFLOW_ARN_PATTERN,
-    WORKFLOW_BUILD_ARN_PATTERN,
-    WORKFLOW_VERSION_ARN_PATTERN,
     ResourceArn,
-    fits,
     parse_arn,
     workflow_arn,
 )
@@ -41,11 +38,8 @@ from awssandbox.imagebuilder.encryption import (
     encrypt,
     encryption_context,
 )
+from awssandbox.imagebuilder.limits import check_limits
 from awssandbox.imagebuilder.requests import (
-    NAME_PATTERN,
-    check_length,
-    check_pattern,
-    check_tags,
     fingerprint,
     once,
     page,
@@ -57,10 +51,8 @@ from awssandbox.imagebuilder.requests import (
 )
 from awssandbox.imagebuilder.state import Encrypted, ImageBuilderState, Workflow
 from awssandbox.imagebuilder.versions import (
-    VERSION_PATTERN,
     Version,
     VersionBoundsError,
-    VersionSyntaxError,
     parse_version,
     version_references,
 )
@@ -70,17 +62,16 @@ WORKFLOWS_PER_REGION: Final = 1_000
 
 Source: https://docs.aws.amazon.com/general/latest/gr/imagebuilder.html
 """
-MAXIMUM_DATA: Final = 16_000
-TYPES: Final = ("BUILD", "TEST", "DISTRIBUTION")
-KEY_PATTERN: Final = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(?:key/|alias/).+$"
+KEY_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(?:key|alias)/.+")
 
 
-# --- what must be allowed ------------------------------------------------------------------------
+# --- what must be allowed (the model's limits are checked first) ---------------------------------
 # Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_imagebuilder.html
 
 
 def create_access(call: Call) -> Sequence[Access]:
     """``imagebuilder:CreateWorkflow``, and ``imagebuilder:TagResource`` where tags are given."""
+    check_limits(call)
     arn = f"{_new_arn(call).version_arn}/*"
     tags = request_tags(call)
     accesses = [Access("imagebuilder:CreateWorkflow", arn, tags)]
@@ -91,21 +82,25 @@ def create_access(call: Call) -> Sequence[Access]:
 
 def get_access(call: Call) -> Sequence[Access]:
     """``imagebuilder:GetWorkflow`` on the ARN as given."""
+    check_limits(call)
     return [workflow_access(call, "imagebuilder:GetWorkflow", call.parameters[_ARN], _ARN)]
 
 
 def delete_access(call: Call) -> Sequence[Access]:
     """``imagebuilder:DeleteWorkflow`` on the build version."""
+    check_limits(call)
     return [workflow_access(call, "imagebuilder:DeleteWorkflow", call.parameters[_ARN], _ARN)]
 
 
 def list_access(call: Call) -> Sequence[Access]:
     """``imagebuilder:ListWorkflows``, which has no resource."""
+    check_limits(call)
     return [Access("imagebuilder:ListWorkflows")]
 
 
 def list_builds_access(call: Call) -> Sequence[Access]:
     """``imagebuilder:ListWorkflowBuildVersions`` on all builds of the version."""
+    check_limits(call)
     given = call.parameters.get("workflowVersionArn")
     everything = f"arn:{call.world.partition}:imagebuilder:{call.region}:{call.account}:workflow/*"
     resource = everything if given is None else f"{given}/*"
@@ -114,11 +109,8 @@ def list_builds_access(call: Call) -> Sequence[Access]:
 
 
 def workflow_access(call: Call, action: str, arn: str, parameter: str) -> Access:
-    """`action` on a workflow's ARN, with the workflow's tags where it exists.
-
-    Raises InvalidParameterValueException when `arn` is no workflow's ARN.
-    """
-    parsed, pattern = read_arn(parameter, arn, WORKFLOW_ARN_PATTERN)
+    """`action` on a workflow's ARN, with the workflow's tags where it exists."""
+    parsed, pattern = read_arn(parameter, arn)
     workflow = _held(call, parsed) and state_of(call).find(parsed, pattern)
     context = resource_tags(workflow.tags) if workflow else {}
     return Access(action, arn, context, resource_account=_owner(arn))
@@ -126,7 +118,7 @@ def workflow_access(call: Call, action: str, arn: str, parameter: str) -> Access
 
 def _owner(arn: str) -> str | None:
     """The account that owns a resource; None for one that Image Builder manages for everybody."""
-    account = arn.split(":")[4] if arn.count(":") >= 5 else ""
+    account = arn.split(":")[4]
     return account if account.isdigit() else None
 
 
@@ -207,24 +199,14 @@ def _create(call: Call) -> dict[str, Any]:
 
 
 def _check_request(call: Call) -> Version:
-    """Check each parameter by itself; gives the version."""
+    """Check what the model's limits leave open; gives the version."""
     given = call.parameters
-    check_pattern(call, "name", NAME_PATTERN)
-    check_pattern(call, "semanticVersion", VERSION_PATTERN)
     try:
         version = parse_version(given["semanticVersion"])
     except VersionBoundsError:
         raise errors.version_out_of_bounds() from None
-    except VersionSyntaxError:
-        raise errors.pattern_mismatch("semanticVersion", VERSION_PATTERN) from None
-    if given["type"] not in TYPES:
-        raise errors.invalid_value("type", f"'type' must be one of {', '.join(TYPES)}.")
-    check_length(call, "description", 1_024)
-    check_length(call, "changeDescription", 1_024)
-    check_length(call, "kmsKeyId", 1_024)
-    if given.get("kmsKeyId") is not None and not fits(KEY_PATTERN, given["kmsKeyId"]):
+    if given.get("kmsKeyId") is not None and not KEY_ARN.fullmatch(given["kmsKeyId"]):
         raise errors.invalid_value("kmsKeyId", "Specify the key ARN or the alias ARN of a key.")
-    check_tags(call)
     _check_source(call)
     return version
 
@@ -241,9 +223,6 @@ def _check_source(call: Call) -> None:
         raise errors.invalid_combination(
             "You must specify exactly one of the 'data' or 'uri' properties."
         )
-    check_length(call, "data", MAXIMUM_DATA)
-    if "\x00" in given["data"]:
-        raise errors.pattern_mismatch("data", r"[^\x00]+")
 
 
 def _document(text: str, workflow_type: str) -> Document:
@@ -330,7 +309,7 @@ def find(call: Call, arn: str, parameter: str) -> Workflow:
 
     Raises ResourceNotFoundException.
     """
-    parsed, pattern = read_arn(parameter, arn, WORKFLOW_ARN_PATTERN)
+    parsed, pattern = read_arn(parameter, arn)
     if parsed.account.startswith(AMAZON):
         raise not_imitated("the workflows that Image Builder manages")
     workflow = state_of(call).find(parsed, pattern) if _held(call, parsed) else None
@@ -402,7 +381,7 @@ def list_builds(call: Call) -> Answer:
     given = call.parameters.get("workflowVersionArn")
     workflows = _sorted(state_of(call).workflows.values())
     if given is not None:
-        parsed, pattern = read_arn("workflowVersionArn", given, WORKFLOW_VERSION_ARN_PATTERN)
+        parsed, pattern = read_arn("workflowVersionArn", given)
         if parsed.account.startswith(AMAZON):
             raise not_imitated("the workflows that Image Builder manages")
         workflows = [
@@ -444,8 +423,6 @@ def _filter(entry: Mapping[str, Any]) -> Callable[[Workflow], bool]:
         raise errors.invalid_value(
             "filters", f"The filter '{name}' is not supported. Supported: {', '.join(_FILTERED)}."
         )
-    if not 1 <= len(values) <= 10:
-        raise errors.invalid_value("filters", "A filter must have between 1 and 10 values.")
     read = _FILTERED[name]
     if name == "name":
         return lambda workflow: any(_name_matches(read(workflow), value) for value in values)
@@ -469,7 +446,6 @@ def delete(call: Call) -> Answer:
     AWS refuses while an image pipeline refers to it; the sandbox holds no pipelines.
     """
     given = call.parameters[_ARN]
-    check_pattern(call, _ARN, WORKFLOW_BUILD_ARN_PATTERN)
     find(call, given, _ARN)
     del state_of(call).workflows[str(parse_arn(given))]
     output = {_ARN: given}

@@ -123,7 +123,7 @@ def _changed(call: Call, found: Found) -> Answer:
 
 
 def _resources(call: Call, found: Found) -> tuple[Resource, ...]:
-    return (trail.alias_resource(_arn(call), call.account), trail.key_resource(found.key))
+    return (trail.key_resource(found.key), trail.alias_resource(_arn(call), call.account))
 
 
 def _refused(call: Call) -> tuple[Resource, ...]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 ContextValue = str | bool | Sequence[str]
 
 _VIA: Final = """
-    airflow aoss appflow apprunner apptest ards athena auditmanager backup backup-gateway bedrock
+    aiops airflow aoss appfabric appflow apprunner apptest ards athena auditmanager backup
+    backup-gateway bedrock
     cassandra chimevoiceconnector cleanrooms-ml codeartifact codeguru-reviewer comprehend connect
     custom-packages dax deepracer directoryservice dms docdb-elastic dynamodb ec2 ecr elasticache
     elasticfilesystem entityresolution es events finspace firehose forecast fsx geo glue
@@ -68,7 +69,9 @@ def key_kind() -> dict[str, ContextValue]:
     """
     return {
         "kms:KeySpec": KEY_SPEC,
+        "kms:CustomerMasterKeySpec": KEY_SPEC,
         "kms:KeyUsage": KEY_USAGE,
+        "kms:CustomerMasterKeyUsage": KEY_USAGE,
         "kms:KeyOrigin": KEY_ORIGIN,
         "kms:MultiRegion": False,
     }
@@ -84,6 +87,16 @@ def request_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, ContextValue]:
         return {}
     values: dict[str, ContextValue] = {f"aws:RequestTag/{k}": v for k, v in pairs.items()}
     return {**values, "aws:TagKeys": tuple(pairs)}
+
+
+def bypass(call: Call) -> dict[str, ContextValue]:
+    """``kms:BypassPolicyLockoutSafetyCheck``, only when the request has the parameter.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-bypass-policy-lockout-safety-check
+    (its example tells absent from false)
+    """
+    name = "BypassPolicyLockoutSafetyCheck"
+    return {f"kms:{name}": bool(call.parameters[name])} if name in call.parameters else {}
 
 
 def caller_conditions(call: Call) -> dict[str, ContextValue]:

@@ -135,14 +135,7 @@ def refuse_lock_out(call: Call, found: Found, policy: iamaccess.Policy) -> None:
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html, and for IAM's
     part https://github.com/aws-samples/rds-snapshot-export-to-s3-pipeline/issues/8
     """
-    later = key_access(
-        call,
-        found,
-        {"kms:BypassPolicyLockoutSafetyCheck": False},
-        policy=policy,
-        grants=(),
-        action="kms:PutKeyPolicy",
-    )
+    later = key_access(call, found, policy=policy, grants=(), action="kms:PutKeyPolicy")
     decision = call.world.authoriser.decide(call, later)
     if decision.outcome is not iamaccess.Outcome.ALLOWED:
         raise errors.malformed(errors.LOCKED_OUT)

@@ -13,6 +13,7 @@ from awssandbox.call import Access, Answer, Operation
 from awssandbox.kms import checks, documents, errors, trail
 from awssandbox.kms.conditions import (
     ContextValue,
+    bypass,
     caller_conditions,
     key_access,
     key_kind,
@@ -96,9 +97,7 @@ def _create_access(call: Call) -> Sequence[Access]:
         **caller_conditions(call),
         **key_kind(),
         **request_tags(tags),
-        "kms:BypassPolicyLockoutSafetyCheck": bool(
-            call.parameters.get("BypassPolicyLockoutSafetyCheck")
-        ),
+        **bypass(call),
     }
     needed = [Access("kms:CreateKey", "*", context)]
     if tags:

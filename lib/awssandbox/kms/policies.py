@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awssandbox.call import Access, Answer, Operation
 from awssandbox.kms import checks, documents, errors, trail
-from awssandbox.kms.conditions import key_access
+from awssandbox.kms.conditions import bypass, key_access
 from awssandbox.kms.lookup import Found, find_for
 from awssandbox.kms.operation import key_operation
 
@@ -34,8 +34,7 @@ def _get(call: Call, found: Found) -> Answer:
 
 
 def _put_access(call: Call) -> Sequence[Access]:
-    bypass = bool(call.parameters.get("BypassPolicyLockoutSafetyCheck"))
-    return [key_access(call, find_for(call), {"kms:BypassPolicyLockoutSafetyCheck": bypass})]
+    return [key_access(call, find_for(call), bypass(call))]
 
 
 def _put(call: Call, found: Found) -> Answer:

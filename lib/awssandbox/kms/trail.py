@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from awssandbox.call import Call
 
 KEY_TYPE: Final = "AWS::KMS::Key"
-ALIAS_TYPE: Final = "AWS::KMS::Alias"
 _NEVER_RECORDED: Final = frozenset({"Plaintext", "CiphertextBlob", "Recipient"})
 _FREE_FORM: Final = frozenset(
     {"EncryptionContext", "EncryptionContextSubset", "EncryptionContextEquals"}
@@ -61,5 +60,8 @@ def key_resource(key: Key) -> Resource:
 
 
 def alias_resource(arn: str, account: str) -> Resource:
-    """An alias as the record's ``resources`` name it."""
-    return Resource(arn, ALIAS_TYPE, account)
+    """An alias as the record's ``resources`` name it: with the type of a key.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/ct-createalias.html
+    """
+    return Resource(arn, KEY_TYPE, account)
