@@ -19,7 +19,8 @@ class Caller:
     """The authenticated principal of one call, with what CloudTrail records of it.
 
     A call that a service makes for its caller (a forward access session) has the same principal,
-    and the service in `invoked_by`, `source_ip`, `user_agent` and at the end of `called_via`.
+    and the service in `invoked_by` and at the end of `called_via`. `secure` says whether the
+    principal's own request came by TLS.
     """
 
     principal: Principal
@@ -34,19 +35,14 @@ class Caller:
     session_policies: tuple[Policy, ...] = ()
     invoked_by: str | None = None
     called_via: tuple[str, ...] = ()
+    secure: bool = False
 
     def forwarded(self, service: str) -> Caller:
         """This caller as `service` (a service principal) forwards it.
 
         Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_forward_access_sessions.html
         """
-        return replace(
-            self,
-            invoked_by=service,
-            source_ip=service,
-            user_agent=service,
-            called_via=(*self.called_via, service),
-        )
+        return replace(self, invoked_by=service, called_via=(*self.called_via, service))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,221 @@
+"""`python -m awssandbox`: serves one sandbox until it is told to end.
+
+When it serves it prints one JSON line on stdout: endpoint_url, region, account, access_key_id,
+secret_access_key, ca_bundle. Exit status: 0 ended by its starter (--stop, the end of stdin, the
+idle time-out), 2 wrong usage, 5 could not start, 130 ended by a signal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from awssandbox.clock import Clock
+from awssandbox.world import DEFAULT_ACCOUNT, DEFAULT_REGION, World
+
+INTERRUPTED = 130
+COULD_NOT_START = 5
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Serve as the command line says; returns the exit status."""
+    options = _options(words)
+    with tempfile.TemporaryDirectory(prefix="awssandbox-") as folder:
+        return _Process(options, Path(folder)).run()
+
+
+def _options(words: Sequence[str] | None) -> argparse.Namespace:
+    from awssandbox.server import loopback
+
+    parser = argparse.ArgumentParser(prog="awssandbox", description=__doc__.splitlines()[0])
+    parser.add_argument("--host", default="127.0.0.1", help="an address of this machine only")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--tls", action="store_true", help="serve HTTPS, with an own authority")
+    parser.add_argument("--seed", type=int, help="make identifiers repeatable")
+    parser.add_argument("--clock", type=_moment, metavar="ISO8601", help="where its time starts")
+    parser.add_argument("--event-delay", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--account", default=DEFAULT_ACCOUNT, help="12 digits")
+    parser.add_argument("--region", default=DEFAULT_REGION)
+    parser.add_argument("--handoff", type=Path, help="file to write for clients, mode 0600")
+    parser.add_argument("--idle-timeout", type=float, metavar="SECONDS")
+    parser.add_argument("--until-stdin-closes", action="store_true")
+    options = parser.parse_args(words)
+    if not re.fullmatch(r"\d{12}", options.account):
+        parser.error(f"--account: {options.account!r} is not a number of 12 digits")
+    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", options.region):
+        parser.error(f"--region: {options.region!r} is not a Region, such as {DEFAULT_REGION}")
+    if not 0 <= options.port <= 65535:
+        parser.error(f"--port: {options.port} is not a port, 0 to 65535")
+    if not 0 <= options.event_delay < 90 * 86400:
+        parser.error(f"--event-delay: {options.event_delay} is not a number of seconds")
+    try:
+        loopback(options.host)
+    except ValueError as error:
+        parser.error(f"--host: {error}; give one of its own, such as 127.0.0.1")
+    return options
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time, such as 2026-01-31T09:00:00Z"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class _Process:
+    """One sandbox from start to end. `folder` holds its socket and certificate, and goes with it."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self._options = options
+        self._folder = folder
+        self._ended = threading.Event()
+        self._status = 0
+        self._world = World(
+            seed=options.seed,
+            clock=Clock(options.clock),
+            event_delay_s=options.event_delay,
+            account=options.account,
+            region=options.region,
+        )
+        self._instance_id = (
+            uuid.uuid4().hex[:12]
+            if options.seed is None
+            else self._world.ids.make("instance", options.account)[:12]
+        )
+
+    def run(self) -> int:
+        """Serve until the end."""
+        from awssandbox.control import Control, write_hand_off
+        from awssandbox.server import Application, Server, tls_context
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._signalled)
+        options = self._options
+        tls, bundle = tls_context(options.host, self._folder) if options.tls else (None, None)
+        application = Application(self._world)
+        try:
+            server = Server(application, options.host, options.port, tls)
+        except OSError as error:
+            return _could_not(
+                f"{options.host}, port {options.port}: {error}", "Give another --port."
+            )
+        keys = self._world.iam.administrator(self._world.account)
+        public = {
+            "endpoint_url": server.url,
+            "region": options.region,
+            "account": options.account,
+            "access_key_id": keys.access_key_id,
+            "secret_access_key": keys.secret_access_key,
+            "ca_bundle": None if bundle is None else str(bundle),
+        }
+        socket = self._folder / "control"
+        control = Control(socket, self._commands(public))
+        control.start()
+        threading.Thread(target=server.serve, name="http", daemon=True).start()
+        hand_off = {
+            **public,
+            "instance_id": self._instance_id,
+            "pid": os.getpid(),
+            "control": str(socket),
+        }
+        try:
+            if options.handoff is not None:
+                write_hand_off(options.handoff, hand_off)
+            print(json.dumps(public), flush=True)
+            self._wait(application)
+        except OSError as error:
+            return _could_not(
+                f"{options.handoff}: {error}", "Give a --handoff that can be written."
+            )
+        finally:
+            self._forget(options.handoff)
+            control.shutdown()
+            server.stop()
+        return self._status
+
+    def _wait(self, application: Any) -> None:
+        """Return when the sandbox is to end."""
+        options = self._options
+        if options.until_stdin_closes:
+            threading.Thread(target=self._watch_stdin, name="stdin", daemon=True).start()
+        threading.Thread(target=_warm, name="warm", daemon=True).start()
+        while not self._ended.wait(timeout=1.0 if options.idle_timeout else None):
+            if time.monotonic() - application.last_used > options.idle_timeout:
+                return
+
+    def _watch_stdin(self) -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        self._ended.set()
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self._status = INTERRUPTED
+        self._ended.set()
+
+    def _forget(self, hand_off: Path | None) -> None:
+        """Remove the hand-off file, unless another sandbox has written its own there since."""
+        if hand_off is None:
+            return
+        try:
+            if json.loads(hand_off.read_text(encoding="utf-8"))["pid"] == os.getpid():
+                hand_off.unlink()
+        except (FileNotFoundError, ValueError, KeyError):
+            return
+
+    def _commands(self, public: Mapping[str, Any]) -> Mapping[str, Any]:
+        def status(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+            shown = {name: value for name, value in public.items() if name != "secret_access_key"}
+            return {
+                **shown,
+                "instance_id": self._instance_id,
+                "pid": os.getpid(),
+                "time": self._world.clock.now().isoformat(timespec="seconds"),
+            }
+
+        def stop(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+            self._ended.set()
+            return {"stopped": self._instance_id, "pid": os.getpid()}
+
+        def advance(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+            seconds = asked.get("seconds")
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                raise ValueError("advance needs seconds, a number")
+            now = self._world.clock.advance(timedelta(seconds=seconds))
+            return {"time": now.isoformat(timespec="seconds")}
+
+        return {"status": status, "stop": stop, "advance": advance}
+
+
+def _warm() -> None:
+    """Load what the first encrypted workflow needs, while nobody waits for it."""
+    import aws_encryption_sdk  # noqa: F401
+
+    from awssandbox import services
+
+    for name in services.MODULES:
+        services.service(name)
+
+
+def _could_not(what: str, fix: str) -> int:
+    print(f"The sandbox could not start: {what}. {fix}", file=sys.stderr)
+    return COULD_NOT_START
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""One request's way: parse, authenticate, check, authorise, serve, record.
+
+`respond` takes a request from outside, which must be signed; `served` one whose caller is known
+already, as services make them for their callers.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import UnknownServiceError
+
+from awssandbox import protocol, services
+from awssandbox.authenticate import Connection, authenticate, in_words_of, read_signature
+from awssandbox.call import Call, Caller
+from awssandbox.errors import AwsError, not_imitated
+from awssandbox.protocol import HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    from awssandbox.services import Service
+    from awssandbox.world import World
+
+GLOBAL_REGIONS: Final = {"iam": "us-east-1"}
+"""Services that are one for the partition, and the Region in which they are recorded.
+
+Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html
+"""
+
+
+def respond(world: World, request: HttpRequest, connection: Connection) -> HttpResponse:
+    """Answer a request from outside the sandbox."""
+    request_id = str(uuid.uuid4())
+    try:
+        signature = read_signature(request)
+    except AwsError as refusal:
+        style = _style_of(request)
+        return protocol.error(style, in_words_of(style, refusal), request_id)
+    if signature.service not in services.MODULES:
+        return protocol.error(
+            _style_of_service(signature.service, request),
+            not_imitated(
+                f"the service {signature.service}; it serves {', '.join(services.MODULES)}"
+            ),
+            request_id,
+        )
+    service = services.service(signature.service)
+    try:
+        with world.lock:
+            caller = authenticate(world, request, signature, connection)
+    except AwsError as refusal:
+        return _error(service, in_words_of(service.protocol, refusal), request_id)
+    region = GLOBAL_REGIONS.get(service.name, signature.region)
+    return served(world, service.name, request, caller, region)
+
+
+def served(
+    world: World, service_name: str, request: HttpRequest, caller: Caller, region: str
+) -> HttpResponse:
+    """Answer a request of a caller who is known. A fault of the sandbox's own is a 500 that says so."""
+    service = services.service(service_name)
+    request_id = str(uuid.uuid4())
+    try:
+        return _served(world, service, request, caller, region, request_id)
+    except AwsError as refusal:
+        return _error(service, refusal, request_id)
+    except Exception as fault:  # noqa: BLE001 - one call's fault must not end the server
+        traceback.print_exc(file=sys.stderr)
+        told = AwsError(
+            "InternalFailure",
+            f"This is a fault of the sandbox, not of the request: {type(fault).__name__}: {fault}",
+            500,
+        )
+        return _error(service, told, request_id)
+
+
+def _served(
+    world: World,
+    service: Service,
+    request: HttpRequest,
+    caller: Caller,
+    region: str,
+    request_id: str,
+) -> HttpResponse:
+    model = protocol.operation_of(service.model, request)
+    operation = service.operations.get(model.name)
+    if operation is None:
+        raise not_imitated(f"{service.name}:{model.name}")
+    parameters = protocol.parameters_of(model, request)
+    with world.lock:
+        call = Call(
+            caller,
+            service.name,
+            model.name,
+            parameters,
+            region,
+            world.clock.now(),
+            request_id,
+            world,
+        )
+        try:
+            protocol.check(model, parameters, constraints=service.checks_limits(model.name))
+            for access in operation.access(call):
+                call.authorise(access)
+            answer = operation.serve(call)
+        except AwsError as refusal:
+            if refusal.status != NOT_IMITATED:
+                world.trail.refused(call, operation, refusal)
+            raise
+        world.trail.served(call, operation, answer)
+    return protocol.answer(model, answer.output, request_id)
+
+
+NOT_IMITATED: Final = 501
+"""The status of what the sandbox cannot do. AWS would not have refused: nothing is recorded."""
+
+
+def _error(service: Service, refusal: AwsError, request_id: str) -> HttpResponse:
+    namespace = service.model.metadata.get("xmlNamespace", "")
+    return protocol.error(service.protocol, refusal, request_id, namespace)
+
+
+def _style_of_service(name: str, request: HttpRequest) -> str:
+    """The wire protocol of a service that is not served, so that its client can read the refusal."""
+    try:
+        return str(services.model(name).metadata["protocol"])
+    except UnknownServiceError:
+        return _style_of(request)
+
+
+def _style_of(request: HttpRequest) -> str:
+    """The wire protocol by what a request looks like."""
+    if "x-amz-target" in request.headers:
+        return "json"
+    form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
+    return "query" if form else "rest-json"
