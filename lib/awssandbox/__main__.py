@@ -79,7 +79,7 @@ def _moment(text: str) -> datetime:
 
 
 class _Process:
-    """One sandbox from start to end. `folder` holds its socket and certificate, and goes with it."""
+    """One sandbox from start to end. `folder` holds its socket and certificate until then."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self._options = options

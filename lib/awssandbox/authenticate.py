@@ -20,12 +20,12 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
+from iamaccess import Principal
 
 from awssandbox.call import Caller
 from awssandbox.clock import real_now
 from awssandbox.errors import AwsError, not_imitated
 from awssandbox.protocol import HttpRequest
-from iamaccess import Principal
 
 if TYPE_CHECKING:
     from awssandbox.world import World

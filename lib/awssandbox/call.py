@@ -92,7 +92,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One parsed, validated, authenticated call. `parameters` are as botocore's model names them."""
+    """One parsed, authenticated call. `parameters` are as botocore's model names them."""
 
     caller: Caller
     service: str

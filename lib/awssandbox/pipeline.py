@@ -59,7 +59,7 @@ def respond(world: World, request: HttpRequest, connection: Connection) -> HttpR
 def served(
     world: World, service_name: str, request: HttpRequest, caller: Caller, region: str
 ) -> HttpResponse:
-    """Answer a request of a caller who is known. A fault of the sandbox's own is a 500 that says so."""
+    """Answer a request of a caller who is known. A fault of the sandbox is a 500 that says so."""
     service = services.service(service_name)
     request_id = str(uuid.uuid4())
     try:
@@ -123,7 +123,7 @@ def _error(service: Service, refusal: AwsError, request_id: str) -> HttpResponse
 
 
 def _style_of_service(name: str, request: HttpRequest) -> str:
-    """The wire protocol of a service that is not served, so that its client can read the refusal."""
+    """The protocol of a service that is not served, so that its client can read the refusal."""
     try:
         return str(services.model(name).metadata["protocol"])
     except UnknownServiceError:
