@@ -102,7 +102,7 @@ class Parameters(BaseModel):
     execution_role: Annotated[
         str,
         Field(
-            pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/)?[\w+=,.@/-]{1,575}$",
+            pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/)?[A-Za-z0-9_+=,.@/-]{1,575}$",
             description="name or ARN of the workflow execution role; made on the sandbox",
         ),
     ] = "ImageBuilderExecutionRole"
