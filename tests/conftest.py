@@ -1,0 +1,44 @@
+"""What every test stands on: an environment of its own; and the order, the fast ones first."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import hypothesis
+import pytest
+
+# How long one example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
+
+FOREIGN = ("AWS_", "KEYRUNBOOK_", "JUPYTER", "IPYTHON", "XDG_", "NBVAL_")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing of the caller's AWS configuration, Jupyter settings or running sandbox counts.
+
+    Processes that tests start inherit it. A test that wants one of these variables sets it.
+    """
+    home = tempfile.TemporaryDirectory(prefix="home-", ignore_cleanup_errors=True)
+    config.add_cleanup(home.cleanup)
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        del os.environ[name]
+    os.environ["HOME"] = home.name
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # no credentials of the machine's own role
+    os.environ["MPLBACKEND"] = "agg"
+    # Kept from one run to the next: matplotlib takes seconds to list a machine's fonts.
+    os.environ["MPLCONFIGDIR"] = str(config.rootpath / ".pytest_cache" / "matplotlib")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The fast ones, the tools over the whole repository, servers and kernels, the notebooks."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if item.path.name == "test_nbval.py":
+        return 3
+    if item.get_closest_marker("e2e"):
+        return 2
+    return 1 if item.path.name == "test_static.py" else 0
