@@ -15,7 +15,9 @@ Rules, by the names that the code uses:
   whose context is not exactly the one at generation: a pair belongs to one ciphertext.
 
 PROVED needs a tied Decrypt (*readable*) and a pair (*encrypted*) under the key. REFUTED needs that
-GetWorkflow names another key or none, or a pair under another key. All else is NOT_YET.
+GetWorkflow names another key or none, or a pair under another key. All else is NOT_YET. Records get
+lost, and a verdict must outlive that: where GetWorkflow names no key ARN, a pair decides only if no
+other data key of the version was made at the same time.
 
 Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
 Source: https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.html
@@ -65,9 +67,10 @@ WORTH_WAITING: Final = timedelta(minutes=15)
 _BUILD_ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):imagebuilder:(?P<region>[a-z0-9-]+):(?P<account>\d{12}|aws)"
     r":workflow/(?P<type>build|test|distribution)/(?P<name>[a-z0-9_-]+)"
-    r"/(?P<version>\d+\.\d+\.\d+)/\d+"
+    r"/(?P<version>\d+\.\d+\.\d+)/\d+",
+    re.ASCII,
 )
-_KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
+_KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+", re.ASCII)
 _ANY_WORKFLOW = re.compile(r"arn:[^:]+:imagebuilder:[^:]*:[^:]*:workflow/", re.IGNORECASE)
 
 
@@ -101,7 +104,7 @@ class Unread(enum.Enum):
 NOT_READ: Final = Unread.NOT_READ
 
 
-class InvalidClaim(ValueError):  # noqa: N818 - a word of this project
+class InvalidClaim(ValueError):
     """A claim that says nothing definite; `field` names the part, `reason` what is wrong."""
 
     def __init__(self, field: str, reason: str) -> None:
@@ -762,12 +765,19 @@ def _refuted_by_pair(found: _Found) -> tuple[str, tuple[Record, ...]] | None:
     if pair is None:
         return None
     made, _ = pair
-    others = (*found.generated, *found.doubtful)
-    if any(other.name == GENERATE and _message(other) != _message(made) for other in others):
-        # Data keys of two builds: one of the records that would tell them apart may be missing,
-        # and a wrong "no" is as bad as a wrong "yes".
+    if _others_made(found, made):
         return None
     return f"This build's data key was made, and opened, under {made.key_arns[0]}.", pair
+
+
+def _others_made(found: _Found, made: Record) -> bool:
+    """Whether data keys of other builds of the version were made when `made` was.
+
+    Then one of the records that would tell the builds apart may be missing. Only GetWorkflow's own
+    word, a key ARN, outweighs that: a wrong "no" is as bad as a wrong "yes".
+    """
+    others = (*found.generated, *found.doubtful)
+    return any(other.name == GENERATE and _message(other) != _message(made) for other in others)
 
 
 def _encrypted(found: _Found) -> Clause:
@@ -781,6 +791,12 @@ def _encrypted(found: _Found) -> Clause:
     if pair is not None:
         if found.claim.kms_key_id is NOT_READ:
             return not_yet(*_name_not_read())
+        if found.claim.kms_key_id != found.claim.key_arn and _others_made(found, pair[0]):
+            return not_yet(
+                "GetWorkflow names an alias, and data keys of several builds of this version were "
+                "made at the same time, so a lost record could make one look like another.",
+                Need.NOTHING,
+            )
         return Clause(
             "encrypted",
             Outcome.PROVED,
@@ -788,16 +804,7 @@ def _encrypted(found: _Found) -> Clause:
             + _by_alias(found.claim),
             pair,
         )
-    claim, searched = found.claim, found.searched
-    since, until = claim.created - claim.clock_skew, claim.created + claim.clock_skew
-    asked = searched.covers(KMS, GENERATE, since, min(until, max(searched.at, since)))
-    need = Need.WAIT if asked else Need.SEARCH
-    return not_yet(
-        "no GenerateDataKey record with the encryption context of this build's Decrypt was seen "
-        f"in {searched.source} up to {_when(searched.until)}"
-        + ("." if asked else ", which was not asked, or did not answer in full, for its creation."),
-        need,
-    )
+    return not_yet(*_no_data_key(found))
 
 
 def _readable(found: _Found) -> Clause:
@@ -875,6 +882,23 @@ def _no_decrypt(found: _Found) -> tuple[str, Need]:
     return f"no Decrypt record of this build's reads was seen {seen}.", Need.WAIT
 
 
+def _no_data_key(found: _Found) -> tuple[str, Need]:
+    """Why no GenerateDataKey makes a pair with the Decrypt that is shown, and what would help."""
+    claim, searched = found.claim, found.searched
+    messages = {_message(opened) for opened in found.shown()}
+    alike = [made for made in found.generated if _message(made) in messages]
+    if alike:
+        return f"its GenerateDataKey record does not count: {_unused(alike[0], found)}.", Need.WAIT
+    since, until = claim.created - claim.clock_skew, claim.created + claim.clock_skew
+    asked = searched.covers(KMS, GENERATE, since, min(until, max(searched.at, since)))
+    return (
+        "no GenerateDataKey record with the encryption context of this build's Decrypt was seen "
+        f"in {searched.source} up to {_when(searched.until)}"
+        + ("." if asked else ", which was not asked, or did not answer in full, for its creation."),
+        Need.WAIT if asked else Need.SEARCH,
+    )
+
+
 def _unused(record: Record, found: _Found) -> str:
     """Why a sound record is not among those that the verdict rests on."""
     if record.key_arns[0] != found.claim.key_arn:
@@ -882,7 +906,10 @@ def _unused(record: Record, found: _Found) -> str:
     if not found.permitted(record):
         return f"called by {record.caller}, who is not among the permitted principals"
     if record.name == GENERATE:
-        if any(_message(record) == _message(opened) for opened in found.tied):
+        opened = [one.time for one in found.tied if _message(one) == _message(record)]
+        if opened and record.time > max(opened):
+            return "it is younger than each Decrypt of its message"
+        if opened:
             return "it belongs to this build, and an older record already shows it"
         return "no later Decrypt of the same message is tied to this build"
     if record in found.tied:

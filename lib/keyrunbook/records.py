@@ -25,7 +25,7 @@ _KNOWN_MAJOR: Final = "1"
 _DRY_RUN_ERROR: Final = "DryRunOperationException"
 
 
-class MalformedRecord(ValueError):  # noqa: N818 - a word of this project
+class MalformedRecord(ValueError):
     """A record that cannot be read as CloudTrail documents it.
 
     `place` says where it came from (file and position, or event id) and which field it is;
