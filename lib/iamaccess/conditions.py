@@ -2,11 +2,14 @@
 
 All tests of a statement must hold; of the values of one test one must match, and of a negated one
 none may. A key that the request lacks fails a test, holds for a negated one and with IfExists; it
-holds for ForAllValues and fails for ForAnyValue.
+holds for ForAllValues and fails for ForAnyValue. Without values in the policy, a test with IfExists
+or ForAllValues holds only where the key is absent, one with ForAnyValue never; what any other does
+is documented in two ways that contradict each other, so that it is not judged.
 Sources:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-logic-multiple-context-keys-or-values.html
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-policy-checks.html
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from iamaccess.facts import Facts
-from iamaccess.patterns import Patterns, Style
+from iamaccess.patterns import Patterns, Style, is_arn
 
 Quantifier = Literal["ForAllValues", "ForAnyValue"]
 
@@ -97,7 +100,7 @@ class Match:
             return self._holds_for_set(value, facts)
         if isinstance(value, tuple) and len(value) == 1:
             value = value[0]
-        if value is None or value == ():
+        if value is None:
             return self.negated or self.operator.if_exists
         if isinstance(value, str):
             return self._matches(value, facts)
@@ -170,11 +173,17 @@ def compile_test(
     if operator.name == "Null":
         if operator.quantifier is not None:
             return CannotJudge(f"{operator.quantifier} with Null", pointer)
-        absent = frozenset(value.lower() == "true" for value in values)
-        return Presence(written, pointer, key.lower(), absent)
+        asked = frozenset(value.lower() for value in values)
+        if not asked or not asked <= {"true", "false"}:
+            return CannotJudge("Null with other than true or false", pointer)
+        return Presence(written, pointer, key.lower(), frozenset(each == "true" for each in asked))
     comparison = COMPARISONS.get(operator.name)
     if comparison is None:
         return CannotJudge(written, pointer)
+    if not values and operator.quantifier is None and not operator.if_exists:
+        return CannotJudge(f"{written} without values", pointer)
+    if comparison.style == "arn" and not all(is_arn(value) or "${" in value for value in values):
+        return CannotJudge(f"{written} with a value that is not an ARN", pointer)
     texts = [value.lower() for value in values] if comparison.folded else values
     patterns = Patterns(texts, style=comparison.style, variables=variables and comparison.variables)
     return Match(
@@ -183,6 +192,6 @@ def compile_test(
         key.lower(),
         operator,
         patterns,
-        comparison.negated,
+        comparison.negated and bool(values),
         comparison.folded,
     )

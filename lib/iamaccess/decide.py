@@ -8,8 +8,9 @@ An explicit Deny in any layer wins. Then, in one account, each of these is enoug
   session policy must allow too.
 
 For keys and for assuming roles the resource's policy rules: identity policies count only when it
-names the account. Between accounts both sides must allow. A grant only allows. A grant to a role
-whose boundary or session policy does not allow is not documented: `Unsupported`.
+names the account. Between accounts both sides must allow. A grant only allows. What AWS does not
+document is `Unsupported`: a grant to an account, one to a role whose boundary or session policy
+does not allow, one to another account's principal whose own policies do not allow.
 
 A layer that was not given is taken at its weakest and at its strongest; an element that is not
 supported is taken as applying and as not applying. Where that makes no difference, it is the
@@ -35,7 +36,6 @@ from iamaccess.model import (
     Outcome,
     Policies,
     Policy,
-    Principal,
     Reason,
     Request,
     StatementRef,
@@ -55,10 +55,10 @@ class Reading:
     """What one layer says: the first statement that denies, and the first that allows, by naming.
 
     `allow` is a plain or direct Allow, `by_role` one to the session's role, `delegated` one to the
-    account.
+    account; `outright` is a grant taken as limited by nothing.
     """
 
-    __slots__ = ("allow", "by_role", "delegated", "deny")
+    __slots__ = ("allow", "by_role", "delegated", "deny", "outright")
 
     def __init__(
         self, *, deny: StatementRef | None = None, allow: StatementRef | None = None
@@ -67,6 +67,7 @@ class Reading:
         self.allow = allow
         self.by_role: StatementRef | None = None
         self.delegated: StatementRef | None = None
+        self.outright: StatementRef | None = None
 
     def add(self, ref: StatementRef, *, allow: bool, naming: Naming) -> None:
         """Count a statement that applies."""
@@ -205,6 +206,8 @@ class _Case:
             return Verdict(False, "implicit_deny", "resource_control")
         if service_control.allow is None:
             return Verdict(False, "implicit_deny", "service_control")
+        if grant.outright is not None:
+            return Verdict(True, "allowed", "grant", grant.outright)
         limit: Layer | None = (
             "boundary" if boundary.allow is None else "session" if session.allow is None else None
         )
@@ -223,19 +226,23 @@ class _Case:
         reader = _Reader(facts, counted, doubts)
         boundary = reader.limit(policies.boundary)
         session = reader.limit(policies.session)
+        identity = reader.statements(policies.identity)
+        if facts.principal.kind == "root" and (identity is None or identity.deny is None):
+            identity = _ALLOWS
         if self.rule == "identity":
             resource: Reading | None = _SILENT
             grant: Reading | None = _SILENT
         else:
             resource = reader.statements(policies.resource)
-            grant = reader.grants(policies.grants, limited=_silent(boundary) or _silent(session))
-        identity = reader.statements(policies.identity)
-        principal = facts.principal
-        if principal.kind == "root" and (identity is None or identity.deny is None):
-            identity = _ALLOWS
+            limited = _silent(boundary) or _silent(session)
+            grant = reader.grants(
+                policies.grants,
+                limited=limited,
+                foreign=not self.same_account and (limited or _silent(identity)),
+            )
         readings: Readings = (
-            reader.organization(policies.resource_control, "resource control policies", principal),
-            reader.organization(policies.service_control, "service control policies", principal),
+            reader.organization("resource_control", policies.resource_control),
+            reader.organization("service_control", policies.service_control),
             resource,
             grant,
             identity,
@@ -244,7 +251,7 @@ class _Case:
         )
         if None not in readings:
             return readings
-        binding = _BINDS[principal.kind]
+        binding = _BINDS[facts.principal.kind]
         return tuple(
             _neutral(index)
             if reading is None and (_LAYERS[index] not in binding or self._is_moot(index))
@@ -281,8 +288,14 @@ class _Reader:
         """A layer that limits only when there is one."""
         return self.statements(policies) if policies or policies is None else _ALLOWS
 
-    def grants(self, grants: Sequence[Grant] | None, *, limited: bool) -> Reading | None:
-        """The grants; `limited`: the boundary or the session policy does not allow."""
+    def grants(
+        self, grants: Sequence[Grant] | None, *, limited: bool, foreign: bool
+    ) -> Reading | None:
+        """The grants.
+
+        `limited`: the boundary or the session policy does not allow; `foreign`: nothing in the
+        principal's account, which is not the key's, does.
+        """
         if grants is None:
             return None
         reading = Reading()
@@ -290,29 +303,31 @@ class _Reader:
             naming = _grant_naming(grant, self.facts)
             if naming is None:
                 continue
-            doubt = _grant_doubt(grant, naming, limited, self.facts)
-            if doubt is not None:
-                self._note(doubt)
-                if doubt not in self.counted:
-                    continue
-                naming = Naming.DIRECT
-            reading.add(StatementRef(grant.grant_id, None, 0), allow=True, naming=naming)
+            ref = StatementRef(grant.grant_id, None, 0)
+            doubt = _grant_doubt(grant, naming, limited, foreign, self.facts)
+            if doubt is None:
+                reading.add(ref, allow=True, naming=naming)
+            elif self._taken(doubt):
+                reading.outright = reading.outright or ref
         return reading
 
     def organization(
-        self, levels: Sequence[Sequence[Policy]] | None, element: str, principal: Principal
+        self, layer: Layer, levels: Sequence[Sequence[Policy]] | None
     ) -> Reading | None:
         """Policies of the organization, which cannot be judged yet. They spare linked roles.
 
         Source: https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps.html
         """
-        if (principal.role_arn or principal.arn).partition(":role/aws-service-role/")[1]:
+        principal = self.facts.principal
+        linked = ":role/aws-service-role/" in (principal.role_arn or principal.arn)
+        if linked or layer not in _BINDS[principal.kind]:
             return _ALLOWS
         if levels is None:
             return None
         if not levels:
             return _ALLOWS
         name = next((policy.name for level in levels for policy in level), "")
+        element = f"{layer.replace('_', ' ')} policies"
         doubt = Doubt(element, name, "", False, Naming.DIRECT)
         self._note(doubt)
         return _DENIES if doubt in self.counted else _ALLOWS
@@ -341,7 +356,7 @@ def _within(
     direct = _direct(resource, grant)
     if direct is not None:
         return direct
-    delegated = rule != "resource" or (resource.delegated or grant.delegated) is not None
+    delegated = rule != "resource" or resource.delegated is not None
     path: Verdict | None = None
     if resource.by_role is not None:
         path = Verdict(True, "allowed", "resource", resource.by_role)
@@ -357,7 +372,7 @@ def _within(
 def _across(resource: Reading, grant: Reading, identity: Reading, limit: Layer | None) -> Verdict:
     """Principal and resource are of two accounts: both must allow."""
     named = (resource.allow, resource.by_role, resource.delegated)
-    granted = (grant.allow, grant.by_role, grant.delegated)
+    granted = (grant.allow, grant.by_role)
     if not any(named) and not any(granted):
         return Verdict(False, "implicit_deny", "resource")
     if identity.allow is None:
@@ -410,13 +425,20 @@ def _context_fits(grant: Grant, facts: Facts) -> bool:
     return subset is None or subset.items() <= context.items()
 
 
-def _grant_doubt(grant: Grant, naming: Naming, limited: bool, facts: Facts) -> Doubt | None:
+def _grant_doubt(
+    grant: Grant, naming: Naming, limited: bool, foreign: bool, facts: Facts
+) -> Doubt | None:
+    """What AWS does not say of a grant that covers the request, None when it says all."""
+    element = None
     if facts.action == "kms:creategrant":
-        return Doubt("CreateGrant by a grant", grant.grant_id, "", True, naming)
-    if naming is Naming.ROLE and limited and facts.principal.account is not None:
+        element = "CreateGrant by a grant"
+    elif naming is Naming.ACCOUNT:
+        element = "a grant to an account"
+    elif facts.principal.account is not None and foreign:
+        element = "a grant to another account's principal whose own policies do not allow"
+    elif facts.principal.account is not None and naming is Naming.ROLE and limited:
         element = "a grant to a role whose boundary or session policy does not allow"
-        return Doubt(element, grant.grant_id, "", True, naming)
-    return None
+    return None if element is None else Doubt(element, grant.grant_id, "", True, naming)
 
 
 def _silent(reading: Reading | None) -> bool:

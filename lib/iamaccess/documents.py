@@ -5,7 +5,6 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_gram
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 import re
@@ -16,7 +15,7 @@ from typing import Any, NoReturn
 from iamaccess.conditions import Test, compile_test, parse_operator
 from iamaccess.facts import ENCRYPTION_CONTEXT
 from iamaccess.model import MalformedPolicy, Policy, PolicyKind, StatementRef
-from iamaccess.patterns import InvalidVariableError, Patterns, is_arn
+from iamaccess.patterns import InvalidVariableError, Patterns
 from iamaccess.principals import Principals, is_principal
 from iamaccess.statements import Statement
 
@@ -34,6 +33,7 @@ _PROHIBITED: Mapping[PolicyKind, tuple[str, ...]] = {
     "trust": ("Resource", "NotResource", "NotPrincipal"),
 }
 _SYNTAX = "Syntax errors in policy."
+_TOO_DEEP = f"{_SYNTAX} Nested too deeply."
 _INVALID_PRINCIPAL: Mapping[PolicyKind, str] = {
     "identity": "",
     "resource": "Policy contains a statement with one or more invalid principals.",
@@ -46,14 +46,22 @@ def parse_policy(document: str | Mapping[str, Any], *, kind: PolicyKind, name: s
 
     `kind`: "identity" has no principals and plain Sids; "resource" (a key policy) may have spaces
     in Sids, and statements without Action or Resource, which have no effect; "trust" has no
-    resources. What is legal and not supported is kept, for `decide` to raise where it matters.
+    resources. A statement whose list of actions, resources or principals is empty has no effect.
+    What is legal and not supported is kept, for `decide` to raise where it matters.
 
-    Raises: MalformedPolicy, with the JSON pointer to the place.
-    Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html
+    Raises: MalformedPolicy, with the JSON pointer to the place; TypeError for a mapping that holds
+    what JSON has not.
+    Sources: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-policy-checks.html
     """
-    if isinstance(document, str):
-        return _parse_text(document, kind, name)
-    return _compile(copy.deepcopy(dict(document)), kind, name)
+    return _parse_text(document if isinstance(document, str) else _text(document), kind, name)
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(document))
+    except RecursionError:
+        raise MalformedPolicy(_TOO_DEEP) from None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -63,8 +71,12 @@ def _parse_text(text: str, kind: PolicyKind, name: str) -> Policy:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise MalformedPolicy(f"{_SYNTAX} Not valid JSON: {error.msg}, {place}") from None
+    except MalformedPolicy:
+        raise
+    except ValueError as error:  # An integer of thousands of digits.
+        raise MalformedPolicy(f"{_SYNTAX} A number cannot be read: {error}") from None
     except RecursionError:
-        raise MalformedPolicy(f"{_SYNTAX} Nested too deeply.") from None
+        raise MalformedPolicy(_TOO_DEEP) from None
     return _compile(document, kind, name)
 
 
@@ -92,9 +104,9 @@ def _compile(document: Any, kind: PolicyKind, name: str) -> Policy:
         )
     if not isinstance(document.get("Id", ""), str):
         raise MalformedPolicy(f"{_SYNTAX} Id must be a string.", "/Id")
-    if "Statement" not in document:
+    written = document.get("Statement", [])
+    if written == []:
         raise MalformedPolicy(f"{_SYNTAX} The policy has no Statement.")
-    written = document["Statement"]
     listed = isinstance(written, list)
     compiler = _Compiler(kind, name, variables=version == _VERSIONS[1])
     statements = tuple(
@@ -148,6 +160,9 @@ class _Compiler:
         principal = None if self.kind == "identity" else self._principal(written, pointer)
         if principal == "NotPrincipal" and allow:
             unsupported.append(("NotPrincipal with Allow", f"{pointer}/NotPrincipal"))
+        condition = written.get("Condition", {})
+        if "Condition" in written and condition == {}:
+            unsupported.append(("an empty Condition", f"{pointer}/Condition"))
         return Statement(
             ref=StatementRef(self.name, self._sid(written, pointer), index),
             pointer=f"{pointer}/{principal}" if principal == "NotPrincipal" else pointer,
@@ -158,7 +173,7 @@ class _Compiler:
             not_action=action == "NotAction",
             resources=self._resources(written, resource, pointer),
             not_resource=resource == "NotResource",
-            tests=self._tests(written.get("Condition", {}), f"{pointer}/Condition"),
+            tests=self._tests(condition, f"{pointer}/Condition", unsupported),
             unsupported=tuple(unsupported),
         )
 
@@ -254,7 +269,7 @@ class _Compiler:
         value = written[element]
         if value == "*":
             return Principals(["*"], [])
-        if not isinstance(value, dict) or not value:
+        if not isinstance(value, dict):
             raise MalformedPolicy(_INVALID_PRINCIPAL[self.kind], place)
         names = {kind: _strings(value[kind], f"{place}/{_escape(kind)}") for kind in value}
         for kind in names:
@@ -266,13 +281,23 @@ class _Compiler:
         for where, name in names.get("Service", {}).items():
             if "*" in name or "." not in name:
                 raise MalformedPolicy(_INVALID_PRINCIPAL[self.kind], where)
-        if "CanonicalUser" in names:
-            unsupported.append(("principal CanonicalUser", f"{place}/CanonicalUser"))
-        return Principals(names.get("AWS", {}).values(), names.get("Service", {}).values())
+        # A role's trust policy names them for other operations than AssumeRole.
+        strangers = () if self.kind == "trust" else ("Federated", "CanonicalUser")
+        return Principals(
+            names.get("AWS", {}).values(),
+            names.get("Service", {}).values(),
+            unknown=next((kind for kind in strangers if names.get(kind)), None),
+        )
 
-    def _tests(self, written: Any, pointer: str) -> tuple[Test, ...]:
+    def _tests(
+        self, written: Any, pointer: str, unsupported: list[tuple[str, str]]
+    ) -> tuple[Test, ...]:
         if not isinstance(written, dict):
             raise MalformedPolicy(f"{_SYNTAX} Condition is a JSON object.", pointer)
+        for operator, keys in written.items():
+            if keys == {}:
+                place = f"{pointer}/{_escape(operator)}"
+                unsupported.append((f"condition operator {operator} without keys", place))
         return tuple(
             test
             for operator, keys in written.items()
@@ -291,10 +316,6 @@ class _Compiler:
             if self.kind == "resource" and operator.quantifier == "ForAllValues":
                 _refuse_overly_permissive(key, place)
             values = _strings(value, place, scalars=True)
-            if operator.name.startswith("Arn"):
-                for where, each in values.items():
-                    if not is_arn(each) and "${" not in each:
-                        raise MalformedPolicy(f"{_SYNTAX} {each!r} is not an ARN.", where)
             try:
                 test = compile_test(
                     operator, key, [*values.values()], variables=self.variables, pointer=place

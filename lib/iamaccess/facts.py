@@ -29,7 +29,8 @@ class Facts:
         """The value of a condition key (in lower case): a string, several (a tuple), or None.
 
         Condition keys do not depend on letter case. Two keys of a request that differ only in it
-        (two encryption context pairs `A` and `a`) are several values of one key.
+        (two encryption context pairs `A` and `a`) are several values of one key. A key without
+        values is absent.
         Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition.html
         """
         if self._context is None:
@@ -60,6 +61,8 @@ def _fold(context: Mapping[str, ContextValue]) -> dict[str, str | tuple[str, ...
     for key, value in context.items():
         name = key.lower()
         text = _text(value)
+        if text == ():
+            continue
         folded[name] = text if name not in folded else _several(folded[name]) + _several(text)
     return folded
 

@@ -30,7 +30,7 @@ class Outcome(enum.Enum):
     UNKNOWN = "UNKNOWN"
 
 
-class MalformedPolicy(ValueError):  # noqa: N818 - AWS's word
+class MalformedPolicy(ValueError):
     """A document that AWS would refuse. `pointer` is the JSON pointer (RFC 6901) to the place."""
 
     def __init__(self, reason: str, pointer: str = "") -> None:
@@ -39,7 +39,7 @@ class MalformedPolicy(ValueError):  # noqa: N818 - AWS's word
         self.pointer = pointer
 
 
-class Unsupported(Exception):  # noqa: N818 - an answer, not a failure
+class Unsupported(Exception):
     """A legal policy that this engine cannot judge, and that could have changed the answer.
 
     `element` says what is not supported, `policy` is the policy's name, `pointer` the JSON pointer

@@ -37,8 +37,7 @@ class Variable:
 
 Part = str | Wildcard | Variable
 
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_NAMED = re.compile(r"\s*([A-Za-z0-9_.:/=+@ -]+?)\s*(?:,\s*'([^']*)'\s*)?")
+_NAME = re.compile(r"[\w.:/=+@ -]+")
 _WILDCARD = re.compile(r"([*?])")
 
 
@@ -49,7 +48,7 @@ class InvalidVariableError(ValueError):
 class Patterns:
     """Alternatives: a value matches when one of them does. No alternatives match nothing."""
 
-    __slots__ = ("_anything", "_exact", "_fixed", "_style", "_varying")
+    __slots__ = ("_anything", "_exact", "_fixed", "_style", "_varying", "empty")
 
     def __init__(self, texts: Iterable[str], *, style: Style, variables: bool) -> None:
         exact: set[str] = set()
@@ -63,6 +62,7 @@ class Patterns:
                 fixed.append(_expression(parts, style))
             else:
                 exact.add("".join(part for part in parts if isinstance(part, str)))
+        self.empty = not (exact or fixed or varying)
         self._anything = style == "glob" and ".*" in fixed
         self._exact = frozenset(exact)
         self._fixed = re.compile("|".join(fixed), re.DOTALL) if fixed else None
@@ -99,12 +99,23 @@ def _parse(text: str, *, wildcards: bool, variables: bool) -> tuple[Part, ...]:
     if not variables:
         return _split(text, wildcards)
     parts: list[Part] = []
-    end = 0
-    for found in _VARIABLE.finditer(text):
-        parts += _split(text[end : found.start()], wildcards)
-        parts.append(_variable(found[1]))
-        end = found.end()
-    return (*parts, *_split(text[end:], wildcards))
+    for literal, inside in _cut(text):
+        parts += _split(literal, wildcards)
+        if inside is not None:
+            parts.append(_variable(inside))
+    return tuple(parts)
+
+
+def _cut(text: str) -> Iterable[tuple[str, str | None]]:
+    """The text before each `${…}`, with what is inside; last, the text behind them all."""
+    start = 0
+    while (opening := text.find("${", start)) >= 0:
+        closing = text.find("}", opening)
+        if closing < 0:
+            break
+        yield text[start:opening], text[opening + 2 : closing]
+        start = closing + 1
+    yield text[start:], None
 
 
 def _split(text: str, wildcards: bool) -> tuple[Part, ...]:
@@ -117,10 +128,11 @@ def _split(text: str, wildcards: bool) -> tuple[Part, ...]:
 def _variable(inside: str) -> Part:
     if inside in ("*", "?", "$"):
         return inside
-    named = _NAMED.fullmatch(inside)
-    if named is None:
+    name, comma, default = (each.strip() for each in inside.partition(","))
+    quoted = len(default) >= 2 and default[0] == default[-1] == "'" and "'" not in default[1:-1]
+    if not _NAME.fullmatch(name) or (comma and not quoted):
         raise InvalidVariableError(f"${{{inside}}}")
-    return Variable(named[1].lower(), named[2])
+    return Variable(name.lower(), default[1:-1] if comma else None)
 
 
 def _expression(parts: Iterable[Part], style: Style) -> str:
@@ -150,4 +162,4 @@ def _expression(parts: Iterable[Part], style: Style) -> str:
 
 def is_arn(text: str) -> bool:
     """Whether a pattern has the six fields of an ARN, colons inside variables not counted."""
-    return _VARIABLE.sub("", text).count(":") >= 5
+    return sum(literal.count(":") for literal, _ in _cut(text)) >= 5

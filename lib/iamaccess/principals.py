@@ -14,12 +14,12 @@ from collections.abc import Iterable
 
 from iamaccess.model import Principal
 
-ACCOUNT = re.compile(r"\d{12}")
-_ROOT = re.compile(r"arn:[a-z-]+:iam::(\d{12}):root")
+ACCOUNT = re.compile(r"[0-9]{12}")
+_ROOT = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):root")
 _UNIQUE_ID = re.compile(r"A(?:ROA|IDA)[A-Z0-9]+")
 _ARN = re.compile(
-    r"arn:[a-z-]+:(?:iam::\d{12}:(?:user|role)/[^*?]+"
-    r"|sts::\d{12}:(?:assumed-role/[^/*?]+/[^/*?]+|federated-user/[^*?]+))"
+    r"arn:[a-z-]+:(?:iam::[0-9]{12}:(?:user|role)/[^*?]+"
+    r"|sts::[0-9]{12}:(?:assumed-role/[^/*?]+/[^/*?]+|federated-user/[^*?]+))"
 )
 
 
@@ -32,11 +32,17 @@ class Naming(enum.Enum):
 
 
 class Principals:
-    """The compiled principals of one statement."""
+    """The compiled principals of one statement.
 
-    __slots__ = ("_accounts", "_arns", "_everyone", "_services", "_unique_ids")
+    `unknown` is the kind of further principals, of whom a `Principal` does not tell whether they
+    are who makes the request: federated and canonical users; None without any.
+    """
 
-    def __init__(self, aws: Iterable[str], services: Iterable[str]) -> None:
+    __slots__ = ("_accounts", "_arns", "_everyone", "_services", "_unique_ids", "empty", "unknown")
+
+    def __init__(
+        self, aws: Iterable[str], services: Iterable[str], *, unknown: str | None = None
+    ) -> None:
         names = frozenset(aws)
         roots = {found[1] for found in map(_ROOT.fullmatch, names) if found}
         self._everyone = "*" in names
@@ -44,6 +50,8 @@ class Principals:
         self._unique_ids = frozenset(name for name in names if _UNIQUE_ID.fullmatch(name))
         self._arns = frozenset(name for name in names if _ARN.fullmatch(name))
         self._services = frozenset(services)
+        self.unknown = unknown
+        self.empty = not (names or self._services or unknown)
 
     def naming(self, principal: Principal) -> Naming | None:
         """The strongest way in which the principal is named, None when it is not.
@@ -65,6 +73,21 @@ class Principals:
         if principal.account in self._accounts:
             return Naming.DIRECT if kind == "root" else Naming.ACCOUNT
         return None
+
+    def spares(self, principal: Principal) -> bool | None:
+        """Whether NotPrincipal with Deny spares a principal; None where AWS does not say.
+
+        It surely does when each name is listed under which AWS may look: the account, the role of
+        a session, and the user, role or session itself. AWS "might" deny where one is missing.
+        Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+        """
+        if self.naming(principal) is None:
+            return False
+        if self._everyone or principal.kind == "service":
+            return True
+        names = {principal.arn, principal.role_arn} - {None}
+        itself = principal.kind == "root" or names <= self._arns
+        return True if itself and principal.account in self._accounts else None
 
 
 def is_principal(name: str) -> bool:

@@ -50,6 +50,8 @@ class Statement:
             and self.resources.match(facts.resource, facts.variable) is self.not_resource
         ):
             return None
+        if self.actions.empty or (self.resources is not None and self.resources.empty):
+            return None
         doubts = list(self.unsupported)
         named = self._named(facts, doubts)
         if named is None:
@@ -68,15 +70,17 @@ class Statement:
     def _named(self, facts: Facts, doubts: list[tuple[str, str]]) -> Naming | None:
         if self.principals is None:
             return Naming.DIRECT
-        naming = self.principals.naming(facts.principal)
+        principals, principal = self.principals, facts.principal
+        if principals.empty:
+            return None
+        naming = principals.naming(principal)
+        if naming is None and principals.unknown is not None and principal.account is not None:
+            doubts.append((f"principal {principals.unknown}", self.pointer))
+            return Naming.DIRECT
         if not self.not_principal:
             return naming
-        # AWS: with Deny, the account of the principal must be listed too, otherwise the policy
-        # "might" deny it; what listing only the account spares is not said. A principal with a
-        # permissions boundary is always denied.
-        # Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
-        if naming is not None and facts.principal.kind == "service":
-            return None
-        if naming is not None and not facts.bounded:
+        # A principal with a permissions boundary is always denied.
+        spared = False if facts.bounded else principals.spares(principal)
+        if spared is None:
             doubts.append(("NotPrincipal that lists the principal or its account", self.pointer))
-        return Naming.DIRECT
+        return None if spared else Naming.DIRECT
