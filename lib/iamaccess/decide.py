@@ -25,7 +25,7 @@ https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from iamaccess.facts import Facts
@@ -151,32 +151,43 @@ class _Case:
         missing = [index for index, reading in enumerate(readings) if reading is None]
         if not missing:
             return _decision(self.judge(readings), not_given)
-        read = self.judge(_fill(readings, [(index, _neutral(index)) for index in missing]))
-        outcomes = {
+        read = self.judge(_fill(readings, missing, map(_neutral, missing)))
+        weakest = self.judge(_fill(readings, missing, map(_weakest, missing)))
+        strongest = self.judge(_fill(readings, missing, itertools.repeat(_ALLOWS)))
+        if weakest.allowed is strongest.allowed:
+            return _decision(read, not_given)
+        because = self._pivots(readings, missing, _weakest) | self._pivots(
+            readings, missing, _neutral
+        )
+        unknown = tuple(_FIELDS[_LAYERS[index]] for index in missing if index in because)
+        return Decision(Outcome.UNKNOWN, "unknown", None, None, not_given, unknown, read.allowed)
+
+    def _pivots(
+        self, readings: Readings, missing: Sequence[int], weak: Callable[[int], Reading]
+    ) -> set[int]:
+        """Those of the missing layers that alone turn the outcome, the others being as they may.
+
+        Each is taken at its strongest or as `weak` has it.
+        """
+        allowed = {
             strong: self.judge(
                 _fill(
                     readings,
+                    missing,
                     [
-                        (index, _ALLOWS if best else _weakest(index))
+                        _ALLOWS if best else weak(index)
                         for index, best in zip(missing, strong, strict=True)
                     ],
                 )
             ).allowed
             for strong in itertools.product((False, True), repeat=len(missing))
         }
-        if len(set(outcomes.values())) == 1:
-            return _decision(read, not_given)
-        because = [
-            _FIELDS[_LAYERS[index]]
+        return {
+            index
             for place, index in enumerate(missing)
-            if any(
-                allowed != outcomes[(*strong[:place], not strong[place], *strong[place + 1 :])]
-                for strong, allowed in outcomes.items()
-            )
-        ]
-        return Decision(
-            Outcome.UNKNOWN, "unknown", None, None, not_given, tuple(because), read.allowed
-        )
+            for strong, outcome in allowed.items()
+            if outcome != allowed[(*strong[:place], not strong[place], *strong[place + 1 :])]
+        }
 
     def refuse_if_they_matter(self, doubts: Sequence[Doubt]) -> None:
         """Raise Unsupported when the doubtful statements, taken either way, change the outcome."""
@@ -454,9 +465,9 @@ def _weakest(index: int) -> Reading:
     return _SILENT if _LAYERS[index] == "grant" else _DENIES
 
 
-def _fill(readings: Readings, found: Sequence[tuple[int, Reading]]) -> Readings:
+def _fill(readings: Readings, missing: Sequence[int], taken: Iterable[Reading]) -> Readings:
     filled = list(readings)
-    for index, reading in found:
+    for index, reading in zip(missing, taken, strict=False):
         filled[index] = reading
     return tuple(filled)
 
