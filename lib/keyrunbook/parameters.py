@@ -6,13 +6,14 @@ What a notebook leaves at None is taken from the run (its ledger), or from the d
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from keyrunbook.confidential import sensitive, sensitive_description
 from keyrunbook.errors import ParameterError
 
 Target = Literal["sandbox", "aws"]
@@ -23,32 +24,7 @@ EVENT_WAIT_SECONDS = {"sandbox": 30, "aws": 900}
 Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/how-cloudtrail-works.html
 """
 
-_E_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
-_URL_WITH_CREDENTIALS = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@", re.IGNORECASE)
-_SECRETS = (
-    re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    re.compile(r"\b(ghp|gho|ghs|github_pat|glpat|xox[abpr])[-_][A-Za-z0-9_-]{16,}"),
-    re.compile(r"\b(password|passwd|pwd|secret|token|api[-_]?key)\s*[:=]\s*\S+", re.IGNORECASE),
-    re.compile(r"(?=[A-Za-z0-9/+]*[A-Z])(?=[A-Za-z0-9/+]*[a-z])(?=[A-Za-z0-9/+]*\d)"
-               r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
-)
-
-
-def sensitive(text: str) -> str | None:
-    """What confidential thing a free-form text looks like, or None.
-
-    AWS asks never to put such into tags, names or descriptions: they may be used for billing or
-    diagnostic logs.
-    Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
-    """
-    if _URL_WITH_CREDENTIALS.search(text):
-        return "a URL with credentials"
-    if _E_MAIL.search(text):
-        return "an e-mail address"
-    if any(pattern.search(text) for pattern in _SECRETS):
-        return "a secret"
-    return None
+_PATH = r"^[^\x00]+$"
 
 
 def _not_sensitive(text: str) -> str:
@@ -73,14 +49,14 @@ class Parameters(BaseModel):
         ),
     ] = None
     outputs_dir: Annotated[
-        str | None, Field(min_length=1, description="where the runs' folders are; unset: outputs/")
+        str | None, Field(pattern=_PATH, description="where the runs' folders are; unset: outputs/")
     ] = None
     target: Annotated[
         Target | None, Field(description="the embedded sandbox, or a real AWS account")
     ] = None
     region: Annotated[
         str | None,
-        Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS Region; unset: the target's"),
+        Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="AWS Region; unset: the target's"),
     ] = None
     profile: Annotated[
         str | None, Field(min_length=1, description="AWS SDK profile; only on the target aws")
@@ -95,14 +71,14 @@ class Parameters(BaseModel):
     key_arn: Annotated[
         str | None,
         Field(
-            pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$",
+            pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$",
             description="ARN of an existing key to use; unset: a key is created",
         ),
     ] = None
     execution_role: Annotated[
         str,
         Field(
-            pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/)?[A-Za-z0-9_+=,.@/-]{1,575}$",
+            pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/([!-~]+/)?)?[A-Za-z0-9_+=,.@-]{1,64}$",
             description="name or ARN of the workflow execution role; made on the sandbox",
         ),
     ] = "ImageBuilderExecutionRole"
@@ -114,13 +90,13 @@ class Parameters(BaseModel):
         ),
     ] = "encrypted-build"
     workflow_version: Annotated[
-        str, Field(pattern=r"^\d+\.\d+\.\d+$", description="its semantic version, x.y.z")
+        str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", description="its semantic version, x.y.z")
     ] = "1.0.0"
     workflow_type: Annotated[
         Literal["BUILD", "TEST", "DISTRIBUTION"], Field(description="what the workflow is for")
     ] = "BUILD"
     workflow_file: Annotated[
-        str, Field(min_length=1, description="its document, a path relative to notebooks/")
+        str, Field(pattern=_PATH, description="its document, a path relative to notebooks/")
     ] = "workflows/build-image.yaml"
     event_wait_seconds: Annotated[
         int | None,
@@ -144,7 +120,7 @@ class Parameters(BaseModel):
             raise ValueError("alias/aws/ is reserved for AWS managed keys")
         return alias
 
-    @field_validator("key_alias", "workflow_name", "run_id")
+    @field_validator("key_alias", "workflow_name", "run_id", "execution_role")
     @classmethod
     def _plain_name(cls, name: str | None) -> str | None:
         return name if name is None else _not_sensitive(name)
@@ -153,16 +129,16 @@ class Parameters(BaseModel):
     @classmethod
     def _plain_tags(cls, tags: dict[str, str]) -> dict[str, str]:
         for key, value in tags.items():
-            if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
-                raise ValueError(
-                    f"tag {key!r}: keys have 1–128 characters and do not start with aws:, "
-                    "values up to 256"
-                )
-            for text in (key, value):
+            shown = "a tag" if sensitive(key) else f"tag {key!r}"
+            if not 1 <= len(key) <= 128 or len(value) > 256:
+                raise ValueError(f"{shown}: keys have 1–128 characters, values up to 256")
+            if key.lower().startswith(("aws:", "keyrunbook:")):
+                raise ValueError(f"{shown}: aws: and keyrunbook: are reserved")
+            for text in (key, value, f"{key}={value}"):
                 try:
                     _not_sensitive(text)
                 except ValueError as reason:
-                    raise ValueError(f"tag {key!r} {reason}") from None
+                    raise ValueError(f"{shown} {reason}") from None
         return tags
 
     @classmethod
@@ -197,11 +173,18 @@ def _assigned(cells: Iterable[str]) -> set[str]:
     return {
         target.id
         for cell in cells
-        for node in ast.walk(ast.parse(cell))
-        if isinstance(node, ast.Assign)
-        for target in node.targets
+        for node in ast.walk(_parsed(cell))
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name)
     }
+
+
+def _parsed(cell: str) -> ast.Module:
+    try:
+        return ast.parse(cell)
+    except SyntaxError:  # such a cell never ran, and assigned nothing
+        return ast.Module([], [])
 
 
 def _explain(error: ValidationError) -> ParameterError:
@@ -213,8 +196,7 @@ def _explain(error: ValidationError) -> ParameterError:
         if field is None:
             problems.append(f"there is no parameter {name!r}")
             continue
-        value = repr(problem["input"])
-        shown = "" if sensitive(value) else f" = {value[:80]}"
+        shown = _shown(problem["input"])
         reason = problem["msg"].removeprefix("Value error, ")
         problems.append(f"{name}{shown}: {reason} ({field.description})")
     return ParameterError(
@@ -223,6 +205,14 @@ def _explain(error: ValidationError) -> ParameterError:
         if any("no parameter" in problem for problem in problems)
         else "Correct the parameter and run again.",
     )
+
+
+def _shown(value: object) -> str:
+    texts = [repr(value)]
+    if isinstance(value, Mapping):
+        texts += [f"{name}={item}" for name, item in value.items()]
+    found = next(filter(None, map(sensitive, texts)), None)
+    return f" = {texts[0][:80]}" if found is None else f" (not shown: it looks like {found})"
 
 
 def event_wait_seconds(parameters: Parameters, target: str) -> int:
@@ -239,20 +229,36 @@ def project_dir() -> Path:
 def workflow_document(parameters: Parameters) -> str:
     """The text of the workflow document.
 
-    Raises ParameterError when the file is not there, is not text, or lies outside ``notebooks/``.
+    Raises ParameterError when the file is not there, lies outside ``notebooks/``, is not YAML in
+    UTF-8, or has a name or description that looks confidential.
     """
     folder = project_dir() / "notebooks"
+    given = f"workflow_file = {parameters.workflow_file!r}"
     path = (folder / parameters.workflow_file).resolve()
     if not path.is_relative_to(folder):
         raise ParameterError(
-            f"workflow_file = {parameters.workflow_file!r} lies outside notebooks/.",
+            f"{given} lies outside notebooks/.",
             "Give a path below notebooks/, such as workflows/build-image.yaml.",
         )
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
         present = sorted(p.relative_to(folder).as_posix() for p in folder.glob("workflows/*.yaml"))
         raise ParameterError(
-            f"workflow_file = {parameters.workflow_file!r} could not be read: {error}.",
+            f"{given} could not be read: {error.strerror}.",
             f"Give a path relative to notebooks/, such as {', '.join(present)}.",
         ) from error
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"{given} is not text in UTF-8.", "Save it as UTF-8.") from error
+    try:
+        found = sensitive_description(text)
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{given} is not YAML: {error}.", "Correct the document.") from error
+    if found is not None:
+        line, kind = found
+        raise ParameterError(
+            f"{given}, line {line}: the text looks like {kind}; names, tags and descriptions may "
+            "end up in billing and diagnostic logs.",
+            "Take it out of the document.",
+        )
+    return text

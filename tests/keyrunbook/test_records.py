@@ -20,7 +20,7 @@ SAMPLES = json.loads(
 
 
 def sample(name: str = "Decrypt", **changes: Any) -> dict[str, Any]:
-    record = copy.deepcopy(SAMPLES[name])
+    record: dict[str, Any] = copy.deepcopy(SAMPLES[name])
     record.update(changes)
     return record
 
@@ -197,6 +197,6 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(sorted(sample())), JSON)
-def test_whatever_a_field_holds_the_record_is_read_or_refused(name: str, value: object) -> None:
+def test_whatever_a_field_holds_the_record_is_read_or_refused(name: str, value: Any) -> None:
     with contextlib.suppress(MalformedRecord):
         parse_record(json.dumps(sample(**{name: value})))
