@@ -116,7 +116,10 @@ _BINDS: Mapping[str, frozenset[Layer]] = {
     "service": frozenset({"resource_control", "resource", "grant"}),
     "anonymous": frozenset({"resource_control", "resource"}),
 }
-"""The layers that can bear on a kind of principal; others, when not given, are not missed."""
+"""The layers that can bear on a kind of principal; what is given of others does not count.
+
+The root user has full access, which resource-based policies and the organization may limit.
+"""
 
 Readings = tuple[Reading | None, ...]
 """One reading for each of _LAYERS; None for a layer that was not given and may matter."""
@@ -140,7 +143,8 @@ class _Case:
     """One request with its policies."""
 
     def __init__(self, request: Request, policies: Policies) -> None:
-        self.facts = Facts(request, bounded=bool(policies.boundary))
+        bounded = bool(policies.boundary) and "boundary" in _BINDS[request.principal.kind]
+        self.facts = Facts(request, bounded=bounded)
         self.policies = policies
         self.rule = _rule(self.facts)
         self.same_account = request.principal.account == _owner(request)
@@ -233,25 +237,23 @@ class _Case:
 
         Those in `counted` are taken as applying.
         """
-        policies, facts = self.policies, self.facts
-        reader = _Reader(facts, counted, doubts)
-        boundary = reader.limit(policies.boundary)
-        session = reader.limit(policies.session)
-        identity = reader.statements(policies.identity)
-        if facts.principal.kind == "root" and (identity is None or identity.deny is None):
-            identity = _ALLOWS
-        if self.rule == "identity":
-            resource: Reading | None = _SILENT
-            grant: Reading | None = _SILENT
-        else:
+        policies, kind = self.policies, self.facts.principal.kind
+        reader = _Reader(self.facts, counted, doubts)
+        binds = _BINDS[kind]
+        boundary = reader.limit(policies.boundary) if "boundary" in binds else _ALLOWS
+        session = reader.limit(policies.session) if "session" in binds else _ALLOWS
+        identity: Reading | None = _ALLOWS if kind == "root" else _SILENT
+        resource: Reading | None = _SILENT
+        grant: Reading | None = _SILENT
+        if "identity" in binds:
+            identity = reader.statements(policies.identity)
+        if self.rule != "identity":
             resource = reader.statements(policies.resource)
-            limited = _silent(boundary) or _silent(session)
-            grant = reader.grants(
-                policies.grants,
-                limited=limited,
-                foreign=not self.same_account and (limited or _silent(identity)),
-            )
-        readings: Readings = (
+            if "grant" in binds and self.facts.action.startswith("kms:"):
+                limited = _silent(boundary) or _silent(session)
+                foreign = not self.same_account and (limited or _silent(identity))
+                grant = reader.grants(policies.grants, limited=limited, foreign=foreign)
+        return (
             reader.organization("resource_control", policies.resource_control),
             reader.organization("service_control", policies.service_control),
             resource,
@@ -260,18 +262,6 @@ class _Case:
             boundary,
             session,
         )
-        if None not in readings:
-            return readings
-        binding = _BINDS[facts.principal.kind]
-        return tuple(
-            _neutral(index)
-            if reading is None and (_LAYERS[index] not in binding or self._is_moot(index))
-            else reading
-            for index, reading in enumerate(readings)
-        )
-
-    def _is_moot(self, index: int) -> bool:
-        return _LAYERS[index] == "grant" and not self.facts.action.startswith("kms:")
 
 
 class _Reader:
@@ -419,7 +409,7 @@ def _grant_naming(grant: Grant, facts: Facts) -> Naming | None:
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html
     """
     operation = facts.action.removeprefix("kms:")
-    if grant.key_arn != facts.resource or not facts.action.startswith("kms:"):
+    if grant.key_arn != facts.resource:
         return None
     if operation not in {each.lower() for each in grant.operations}:
         return None
