@@ -9,6 +9,7 @@ Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protectio
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -26,10 +27,13 @@ KEY_POLICY_LIMIT_BYTES = 32_768
 def sid(purpose: str, run_id: str) -> str:
     """The Sid by which this run knows a statement of its own: letters and digits only.
 
-    A key policy's Sid may hold spaces; an IAM policy's may not, so ours never does.
+    A key policy's Sid may hold spaces; an IAM policy's may not, so ours never does. Where the run's
+    id loses its dashes, a digest of it keeps the Sids of two runs apart.
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_sid.html
     """
-    return f"{purpose}{re.sub(r'[^A-Za-z0-9]', '', run_id)}"
+    plain = re.sub(r"[^A-Za-z0-9]", "", run_id)
+    mark = "" if plain == run_id else hashlib.sha256(run_id.encode()).hexdigest()[:8]
+    return f"{purpose}{plain}{mark}"
 
 
 def workflow_pattern(partition: str, account: str) -> str:
@@ -45,9 +49,7 @@ def _workflows_only(partition: str, account: str) -> Document:
     return {"StringLike": {CONTEXT_KEY: workflow_pattern(partition, account)}}
 
 
-def execution_role_statement(
-    run_id: str, role_arn: str, partition: str, account: str
-) -> Document:
+def execution_role_statement(run_id: str, role_arn: str, partition: str, account: str) -> Document:
     """Step 1 of the page: what the key policy says of the execution role."""
     return {
         "Sid": sid("WorkflowKeyUse", run_id),
@@ -119,10 +121,10 @@ def with_statement(policy: Mapping[str, Any], statement: Mapping[str, Any]) -> D
     statements = _statements(result)
     for index, present in enumerate(statements):
         if present.get("Sid") == statement["Sid"]:
-            statements[index] = dict(statement)
+            statements[index] = copy.deepcopy(dict(statement))
             break
     else:
-        statements.append(dict(statement))
+        statements.append(copy.deepcopy(dict(statement)))
     result["Statement"] = statements
     return result
 
@@ -142,12 +144,12 @@ def statement_of(policy: Mapping[str, Any], sid: str) -> Document | None:
 def _statements(policy: Mapping[str, Any]) -> list[Document]:
     """The statements of a policy, whose one statement may stand without a list."""
     statements = policy.get("Statement", [])
-    return [statements] if isinstance(statements, Mapping) else list(statements)
+    return [dict(statements)] if isinstance(statements, Mapping) else list(statements)
 
 
 def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
     """Whether two documents say the same, whatever AWS did to a one-element list."""
-    return _plain(one) == _plain(other)
+    return bool(_plain(one) == _plain(other))
 
 
 def _plain(value: Any) -> Any:
@@ -155,8 +157,12 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         items = [_plain(item) for item in value]
-        return items[0] if len(items) == 1 else sorted(items, key=lambda i: json.dumps(i))
+        return items[0] if len(items) == 1 else sorted(items, key=_text)
     return value
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def to_text(policy: Mapping[str, Any]) -> str:
