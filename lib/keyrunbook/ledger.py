@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,60 +34,82 @@ class Ledger:
         self.path = path
 
     def append(self, kind: str, *, step: str, time: str, **fields: Any) -> None:
-        """Write one line and have the system store it before returning."""
-        with FileLock(self.path.with_suffix(".lock")):
-            line = {"n": self._count() + 1, "time": time, "step": step, "kind": kind, **fields}
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        """Write one line and have the system store it before returning.
+
+        Raises ParameterError, with the line's number, where the ledger is damaged.
+        """
+        with self._lock():
+            n = len(self._read(self.path.read_bytes() if self.path.exists() else b"")) + 1
+            line = {"n": n, "time": time, "step": step, "kind": kind, **fields}
+            text = json.dumps(line, ensure_ascii=False, default=str) + "\n"
+            with self.path.open("ab") as file:
+                file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
 
-    def _count(self) -> int:
-        if not self.path.exists():
-            return 0
-        with self.path.open("rb") as file:
-            return sum(1 for _ in file)
-
     def entries(self) -> list[dict[str, Any]]:
-        """All lines. Raises ParameterError, with the line's number, when one is not JSON."""
-        return list(self._read())
+        """All lines. Raises ParameterError, with the line's number, where one is damaged."""
+        try:
+            content = self.path.read_bytes()
+            if content and not content.endswith(b"\n"):  # perhaps just being written
+                with self._lock():
+                    content = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        return self._read(content)
 
-    def _read(self) -> Iterator[dict[str, Any]]:
-        if not self.path.exists():
-            return
-        with self.path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ParameterError(
-                        f"{self.path}, line {number}, is damaged: {error}.",
-                        "The run cannot go on from it; start a new run.",
-                    ) from error
+    def _lock(self) -> FileLock:
+        return FileLock(self.path.with_suffix(".lock"))
+
+    def _read(self, content: bytes) -> list[dict[str, Any]]:
+        *lines, rest = content.split(b"\n")
+        entries = [self._entry(number, line) for number, line in enumerate(lines, 1)]
+        if rest:
+            raise self._damaged(len(lines) + 1, "its end is missing")
+        return entries
+
+    def _entry(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise self._damaged(number, str(error)) from error
+        if not isinstance(entry, dict) or not entry.keys() >= {"n", "time", "step", "kind"}:
+            raise self._damaged(number, "it is not an entry")
+        if entry["n"] != number:
+            raise self._damaged(
+                number, f"it is entry {entry['n']}, so lines are missing or doubled"
+            )
+        return entry
+
+    def _damaged(self, number: int, reason: str) -> ParameterError:
+        return ParameterError(
+            f"{self.path}, line {number}, is damaged: {reason}.",
+            "The run cannot go on from it; start a new run.",
+        )
 
     def of_kind(self, kind: str, step: str | None = None) -> list[dict[str, Any]]:
         """The lines of one kind, and of one step when given."""
         return [
             entry
-            for entry in self._read()
+            for entry in self.entries()
             if entry["kind"] == kind and step in (None, entry["step"])
         ]
 
     def opened(self) -> Mapping[str, Any] | None:
         """The line that opened the run, or None."""
-        return next((entry for entry in self._read() if entry["kind"] == "opened"), None)
+        return next((entry for entry in self.entries() if entry["kind"] == "opened"), None)
 
     def facts(self) -> dict[str, Any]:
         """What the run knows so far; a later line overrides an earlier one."""
         known: dict[str, Any] = {}
-        for entry in self._read():
+        for entry in self.entries():
             if entry["kind"] == "facts":
                 known.update(entry["facts"])
         return known
 
     def done(self) -> set[str]:
         """The steps that came to their end."""
-        return {entry["step"] for entry in self._read() if entry["kind"] == "done"}
+        return {entry["step"] for entry in self.entries() if entry["kind"] == "done"}
 
 
 def new_run_id() -> str:
