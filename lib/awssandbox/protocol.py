@@ -123,8 +123,8 @@ def answer(operation: OperationModel, output: Mapping[str, Any], request_id: str
 
 
 def error(protocol: str, refusal: AwsError, request_id: str, namespace: str = "") -> HttpResponse:
-    """A refusal on the wire, in the form of `protocol` (rest-xml too, for what is not served)."""
-    if protocol in ("query", "rest-xml"):
+    """A refusal on the wire, in the form of `protocol` (also of those that are not served)."""
+    if protocol in ("query", "ec2", "rest-xml"):
         sender = "Sender" if refusal.status < 500 else "Receiver"
         inner = (
             f"<Error><Type>{sender}</Type><Code>{escape(refusal.code)}</Code>"
@@ -133,6 +133,8 @@ def error(protocol: str, refusal: AwsError, request_id: str, namespace: str = ""
         request = f"<RequestId>{request_id}</RequestId>"
         if protocol == "query":
             text = f'<ErrorResponse xmlns="{namespace}">{inner}{request}</ErrorResponse>'
+        elif protocol == "ec2":
+            text = f"<Response><Errors>{inner}</Errors>{request}</Response>"
         else:
             text = inner.replace("</Error>", f"{request}</Error>")
         headers = {"Content-Type": "text/xml", "x-amzn-RequestId": request_id}
@@ -434,10 +436,11 @@ def _broken(shape: Shape, value: Any) -> Iterator[str]:
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A model's pattern, which is Java's, as one of Python's."""
+    """A model's pattern, which is Java's, as one of Python's: there ``\\w`` and ``\\d`` are ASCII."""
+    flags = re.NOFLAG if "\\p{" in pattern else re.ASCII
     for java, python in (("\\p{L}", "\\w"), ("\\p{Z}", "\\s"), ("\\p{N}", "\\d")):
         pattern = pattern.replace(java, python)
-    return re.compile(pattern)
+    return re.compile(pattern, flags)
 
 
 # Answers -----------------------------------------------------------------------------------------

@@ -1,15 +1,15 @@
-"""A sandbox served over real HTTP in this process, and real boto3 clients that talk to it."""
+"""A sandbox served over real HTTP in this process, and real AWS SDK clients that talk to it."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
+import botocore.session
 import pytest
 from awssandbox.clock import Clock
 from awssandbox.server import Application, Server
@@ -19,6 +19,9 @@ from botocore.config import Config
 ACCOUNT = "111122223333"
 REGION = "us-west-2"
 START = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
+
+SESSION = botocore.session.Session()
+"""One for all clients: it keeps the service models that it has read, which takes the most time."""
 
 Credentials = tuple[str, str, str | None]
 """Access key id, secret access key, session token."""
@@ -31,6 +34,7 @@ class Served:
     world: World
     url: str
     administrator: Credentials
+    clients: list[Any] = field(default_factory=list)
 
     def client(
         self,
@@ -40,13 +44,19 @@ class Served:
         region: str = REGION,
         **more: Any,
     ) -> Any:
-        """A boto3 client without retries; the administrator's unless told otherwise."""
+        """An SDK client without retries; the administrator's unless told otherwise."""
         key, secret, token = credentials or self.administrator
-        return boto3.Session(key, secret, token, region).client(
+        client = SESSION.create_client(
             service,
+            region_name=region,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
             endpoint_url=self.url,
             config=Config(retries={"total_max_attempts": 1, "mode": "standard"}, **more),
         )
+        self.clients.append(client)
+        return client
 
     def records(self, name: str | None = None, *, region: str = REGION) -> list[dict[str, Any]]:
         """The CloudTrail records of the account, oldest first, all or those of one event name."""
@@ -90,6 +100,7 @@ class Served:
 def sandboxes() -> Iterator[Callable[..., Served]]:
     """Makes running sandboxes; the arguments are those of `World`. All end with the test."""
     servers: list[tuple[Server, threading.Thread]] = []
+    made: list[Served] = []
 
     def make(**options: Any) -> Served:
         options.setdefault("seed", 1)
@@ -100,9 +111,13 @@ def sandboxes() -> Iterator[Callable[..., Served]]:
         thread.start()
         servers.append((server, thread))
         keys = world.iam.administrator(world.account)
-        return Served(world, server.url, (keys.access_key_id, keys.secret_access_key, None))
+        credentials = (keys.access_key_id, keys.secret_access_key, None)
+        made.append(Served(world, server.url, credentials))
+        return made[-1]
 
     yield make
+    for client in [client for served in made for client in served.clients]:
+        client.close()
     for server, thread in servers:
         server.stop()
         thread.join(timeout=5)

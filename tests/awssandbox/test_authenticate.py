@@ -140,7 +140,8 @@ def send(sandbox: Served, request: AWSRequest) -> tuple[int, str]:
         with urllib.request.urlopen(plain) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        with error:
+            return error.code, error.read().decode()
 
 
 def list_keys(sandbox: Served) -> AWSRequest:
@@ -182,6 +183,7 @@ def test_nothing_is_served_to_a_web_page(sandbox: Served, path: str) -> None:
     plain = urllib.request.Request(request.url, b"", dict(request.headers), method="POST")
     with pytest.raises(urllib.error.HTTPError) as refusal:
         urllib.request.urlopen(plain)
+    refusal.value.close()
     assert refusal.value.code == 403
     assert not [name for name in refusal.value.headers if name.lower().startswith("access-control")]
 
