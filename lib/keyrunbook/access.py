@@ -20,6 +20,7 @@ from iamaccess import (
     decide,
     parse_policy,
 )
+
 from keyrunbook import policies as build
 from keyrunbook.findings import Finding
 
@@ -219,7 +220,10 @@ def _root_may_change(policy: Mapping[str, Any], key_arn: str, account: str) -> t
     return (
         ("works", "administrators can change the policy again")
         if decision.outcome is Outcome.ALLOWED
-        else ("locks out", "it matches no key, so nobody could change the policy again; KMS refuses")
+        else (
+            "locks out",
+            "it matches no key, so nobody could change the policy again; KMS refuses",
+        )
     )
 
 

@@ -6,7 +6,6 @@ credentials but the sandbox's own. Every client of every service goes to the end
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -18,7 +17,9 @@ from urllib.parse import urlsplit
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
+from keyrunbook.aws.refusals import explain
 from keyrunbook.errors import CredentialsMissing, ParameterError
 from keyrunbook.sandboxes import Handoff
 
@@ -39,7 +40,8 @@ class Clients:
         self._session = session
         self._options = options
         self._kept: dict[tuple[str, str], Any] = {}
-        self._ahead = timedelta(0)
+        self._ahead: timedelta | None = None
+        self._sent = datetime.now(UTC)
         self.sandbox: str | None = None
         """The instance id of the sandbox that the clients talk to, or None."""
 
@@ -48,26 +50,42 @@ class Clients:
         place = (service, region or self.region)
         if place not in self._kept:
             client = self._session.client(service, region_name=place[1], **self._options)
+            client.meta.events.register("before-send", self._note_sending)
             client.meta.events.register("after-call", self._note_time)
             self._kept[place] = client
         return self._kept[place]
 
+    def _note_sending(self, **_: Any) -> None:
+        self._sent = datetime.now(UTC)
+
     def _note_time(self, parsed: Mapping[str, Any], **_: Any) -> None:
         header = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        if header:
-            self._ahead = parsedate_to_datetime(header) - datetime.now(UTC)
+        if not header:
+            return
+        # The header has whole seconds, so it bounds the service's lead from both sides. The
+        # greatest lower bound is the nearest, and with it `now` never goes back between calls.
+        date = parsedate_to_datetime(header)
+        least, most = date - datetime.now(UTC), date + timedelta(seconds=1) - self._sent
+        current = self._ahead
+        self._ahead = max(current, least) if current is not None and current <= most else least
 
     def now(self) -> datetime:
-        """The service's time: what its last answer's Date header said, and what has passed since.
+        """The service's time, by the Date headers of its answers; at most a second behind it.
 
         Look-up windows made from it agree with the records, however this machine's clock is set.
         """
-        return datetime.now(UTC) + self._ahead
+        return datetime.now(UTC) + (self._ahead or timedelta(0))
 
     @cached_property
     def identity(self) -> Identity:
-        """Who calls, by STS."""
-        answer = self("sts").get_caller_identity()
+        """Who calls, by STS.
+
+        Raises CredentialsMissing, Unreachable, or AwsRefused.
+        """
+        try:
+            answer = self("sts").get_caller_identity()
+        except (ClientError, BotoCoreError) as error:
+            raise explain(error) from error
         return Identity(answer["Arn"], answer["Account"])
 
     @property
@@ -78,7 +96,8 @@ class Clients:
     @property
     def is_aws(self) -> bool:
         """Whether the endpoints are AWS's own, by their host names."""
-        urls = (self(service).meta.endpoint_url for service in ("kms", "imagebuilder", "cloudtrail"))
+        services = ("kms", "imagebuilder", "cloudtrail", "iam", "sts")
+        urls = (self(service).meta.endpoint_url for service in services)
         return all((urlsplit(url).hostname or "").endswith(_AWS_DOMAINS) for url in urls)
 
 
@@ -141,8 +160,6 @@ def aws_clients(profile: str | None, region: str | None) -> Clients:
     Raises ParameterError for an unknown profile or a missing Region, CredentialsMissing when the
     chain finds no credentials.
     """
-    from botocore.exceptions import ProfileNotFound
-
     try:
         session = boto3.Session(profile_name=profile, region_name=region)
         credentials = session.get_credentials()

@@ -159,7 +159,8 @@ class LookupSource:
     """Searches the Event history of one account and Region.
 
     Every attempt on the wire passes `limiter`, the AWS SDK's own retries too. `clock` is the
-    service's time. `max_calls` caps one search.
+    service's time. `max_calls` caps one search. `remark` is added to the source's name: whose
+    endpoint it is, where it is not AWS's.
     """
 
     def __init__(
@@ -171,8 +172,9 @@ class LookupSource:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         max_calls: int = 240,
+        remark: str = "",
     ) -> None:
-        self.name = f"CloudTrail Event history of {account} in {region}"
+        self.name = f"CloudTrail Event history of {account} in {region}{remark}"
         self._client = client
         self._clock = clock
         self._max_calls = max_calls

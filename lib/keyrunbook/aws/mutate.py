@@ -65,7 +65,11 @@ def _make(run: Run, change: Change) -> None:
     given = {name: _at(answer, path) for name, path in change.gives.items()}
     metadata = answer.get("ResponseMetadata", {})
     run.record(
-        "outcome", call=change.call, status="done", request_id=metadata.get("RequestId"), gives=given
+        "outcome",
+        call=change.call,
+        status="done",
+        request_id=metadata.get("RequestId"),
+        gives=given,
     )
     if given:
         run.learn(**given)

@@ -26,7 +26,12 @@ _BAD_CREDENTIALS = {
     "InvalidSignatureException",
     "IncompleteSignature",
 }
-_THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"}
+_THROTTLED = {
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+}
 
 
 def code_of(error: ClientError) -> str:

@@ -7,12 +7,11 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
-
 from iamaccess import Grant, Policies, Policy, parse_policy
+
 from keyrunbook.access import Read
 from keyrunbook.aws.clients import Clients
 from keyrunbook.aws.refusals import code_of
-
 
 T = TypeVar("T")
 

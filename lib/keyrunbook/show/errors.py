@@ -39,7 +39,7 @@ def _shell() -> Any:
 
 
 def _show(shell: Any, error: BaseException, opened: list[Run]) -> None:
-    told = error if isinstance(error, RunbookError) else explain(error)  # type: ignore[arg-type]
+    told = error if isinstance(error, RunbookError) else explain(error)
     for run in opened:
         run.record("error", **told.to_dict())
     shell._showtraceback(type(told), told, told._render_traceback_())

@@ -36,6 +36,8 @@ SIGNS = {
     "refused": "✗ refused",
     "locks out": "✗ locks out",
 }
+POLICY_PARAMETERS = ("Policy", "AssumeRolePolicyDocument", "PolicyDocument")
+"""The parameters of a call that hold a policy as text."""
 _CELL = "text-align:left;vertical-align:top"
 
 
@@ -77,9 +79,14 @@ class Table:
             first, *rest = row
             lines.append(first)
             for name, value in zip(self.columns[1:], rest, strict=True):
-                lines += textwrap.wrap(f"{name}: {value}", 96, initial_indent="    ",
-                                       subsequent_indent="      ")
+                lines += _indented(name, value)
         return "\n".join([*lines, *([self.note] if self.note else [])])
+
+
+def _indented(name: str, value: str) -> list[str]:
+    if "\n" in value:
+        return [f"    {name}:", textwrap.indent(value, "      ")]
+    return textwrap.wrap(f"{name}: {value}", 96, initial_indent="    ", subsequent_indent="      ")
 
 
 def _html_cell(text: str) -> str:
@@ -155,11 +162,24 @@ def document(caption: str, policy: Any) -> Table:
     return Table(caption, ("document",), [(json.dumps(policy, indent=2),)])
 
 
+def policies_of(plan: Plan) -> Table:
+    """The policy documents that a plan would send, indented, in the order of its calls."""
+    rows = [
+        (change.call, name, json.dumps(json.loads(change.parameters[name]), indent=2))
+        for change in plan
+        for name in POLICY_PARAMETERS
+        if name in change.parameters
+    ]
+    note = "" if rows else "No policy is sent: they are so already."
+    return Table("Documents", ("call", "parameter", "document"), rows, note)
+
+
 def build_table(build: Build) -> Table:
     """How a build came out."""
     outcome = {True: "✓ decrypted", False: "✗ refused", None: "? not observed"}[build.decrypted]
     return Table(
-        f"Build: {build.when}", ("workflow", "image state", "reason"),
+        f"Build: {build.when}",
+        ("workflow", "image state", "reason"),
         [(outcome, build.status, build.reason)],
     )
 
@@ -193,7 +213,5 @@ def _last(arn: str | None) -> str:
 
 def verdict_table(verdict: Verdict) -> Table:
     """The verdict and its clauses."""
-    rows = [
-        (clause.name, SIGNS[clause.outcome.value], clause.reason) for clause in verdict.clauses
-    ]
+    rows = [(clause.name, SIGNS[clause.outcome.value], clause.reason) for clause in verdict.clauses]
     return Table(f"Verdict: {SIGNS[verdict.outcome.value]}", ("clause", "", "because"), rows)

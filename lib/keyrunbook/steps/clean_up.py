@@ -7,6 +7,7 @@ be cancelled until its date.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from keyrunbook import policies
@@ -15,7 +16,8 @@ from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Change, Plan
 from keyrunbook.steps import grant_access
-from keyrunbook.steps.common import keep, or_none, passed
+from keyrunbook.steps.common import keep, made, or_none, passed
+from keyrunbook.steps.encrypt_workflow import builds_of
 from keyrunbook.steps.grant_access import policy_name, put_key_policy
 
 if TYPE_CHECKING:
@@ -26,53 +28,50 @@ STEP = "06_clean_up"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What this run made and is still there."""
+    """What this run made, or changed, and is still so."""
 
     workflows: tuple[str, ...]
     alias: str | None
     role: str | None
     grant: grant_access.State | None
-    key: dict[str, Any] | None
-    """The key's metadata, when the run made it and it is not scheduled for deletion yet."""
+    key: dict[str, Any]
+    """The metadata of the key that the run works with."""
+    key_made: bool
+    """Whether the run made the key; a key that was there before stays."""
+    rotation_made: bool
+    """Whether the run turned on the rotation of a key that stays, and it is still on."""
 
 
 def observe(run: Run) -> State:
     """Look at each thing that the ledger says this run made."""
-    facts = run.facts()
-    kms, iam = run.clients("kms"), run.clients("iam")
-    made = facts.get("workflows_made", [])
-    listed = _listed(run) if made else set()
-    alias = facts.get("alias_made")
-    alias_key = alias and or_none(
-        lambda: kms.describe_key(KeyId=alias)["KeyMetadata"]["Arn"], "NotFoundException"
-    )
-    role = facts.get("role_made")
-    key = kms.describe_key(KeyId=facts["key_arn"])["KeyMetadata"] if facts.get("key_made") else None
-    grant = grant_access.observe_role(run, facts["role_name"]) if "role_name" in facts else None
+    facts, kms, iam = run.facts(), run.clients("kms"), run.clients("iam")
+    key = kms.describe_key(KeyId=facts["key_arn"])["KeyMetadata"]
+    key_made = bool(made(run, "kms:CreateKey"))
+    workflows = [one["workflow_arn"] for one in made(run, "imagebuilder:CreateWorkflow")]
+    roles = [one["RoleName"] for one in made(run, "iam:CreateRole")]
     return State(
-        tuple(arn for arn in made if arn in listed),
-        alias if alias_key == facts["key_arn"] else None,
-        role if role and or_none(lambda: iam.get_role(RoleName=role), "NoSuchEntity") else None,
-        grant,
-        None if key is None or key["KeyState"] == "PendingDeletion" else key,
+        tuple(arn for arn in workflows if arn in builds_of(run, arn.rpartition("/")[0])),
+        _alias(run, key["Arn"]),
+        next(
+            (r for r in roles if or_none(partial(iam.get_role, RoleName=r), "NoSuchEntity")), None
+        ),
+        grant_access.observe_role(run, facts["role_name"]) if "role_name" in facts else None,
+        key,
+        key_made,
+        not key_made
+        and bool(made(run, "kms:EnableKeyRotation"))
+        and bool(kms.get_key_rotation_status(KeyId=key["Arn"])["KeyRotationEnabled"]),
     )
 
 
-def _listed(run: Run) -> set[str]:
-    """The ARNs of all workflow builds of this account and Region."""
-    client = run.clients("imagebuilder")
-    versions = [
-        one["arn"]
-        for page in client.get_paginator("list_workflows").paginate(owner="Self")
-        for one in page["workflowVersionList"]
-    ]
-    pages = client.get_paginator("list_workflow_build_versions")
-    return {
-        one["arn"]
-        for version in versions
-        for page in pages.paginate(workflowVersionArn=version)
-        for one in page["workflowSummaryList"]
-    }
+def _alias(run: Run, key_arn: str) -> str | None:
+    """The alias that this run made, while it names the run's key."""
+    kms = run.clients("kms")
+    for name in (one["AliasName"] for one in made(run, "kms:CreateAlias")):
+        answer = or_none(partial(kms.describe_key, KeyId=name), "NotFoundException")
+        if answer and answer["KeyMetadata"]["Arn"] == key_arn:
+            return str(name)
+    return None
 
 
 def plan(state: State, parameters: Parameters) -> Plan:
@@ -109,7 +108,17 @@ def plan(state: State, parameters: Parameters) -> Plan:
                 undo="CreateAlias",
             )
         )
-    if state.key is not None:
+    if state.rotation_made:
+        changes.append(
+            Change(
+                "kms",
+                "disable_key_rotation",
+                {"KeyId": state.key["Arn"]},
+                why="this run turned the key's rotation on; the key stays",
+                undo="EnableKeyRotation",
+            )
+        )
+    if state.key_made and state.key["KeyState"] != "PendingDeletion":
         changes.append(
             Change(
                 "kms",
@@ -127,7 +136,10 @@ def plan(state: State, parameters: Parameters) -> Plan:
 
 
 def _access_changes(state: State, grant: grant_access.State) -> list[Change]:
-    """Take back the role's policy, and, of a key that stays, this run's statement."""
+    """Take back the role's policy, and, of a key that stays, this run's statement.
+
+    Before the role goes: a key policy that names a role which is gone cannot be put again.
+    """
     changes = []
     if grant.role_policy is not None:
         changes.append(
@@ -140,6 +152,8 @@ def _access_changes(state: State, grant: grant_access.State) -> list[Change]:
                 keep={"policy": grant.role_policy},
             )
         )
+    if state.key_made:
+        return changes
     without = policies.without_statement(
         grant.key_policy, policies.sid("WorkflowKeyUse", grant.place.run_id)
     )
@@ -156,16 +170,21 @@ def apply(run: Run, plan: Plan) -> None:
 
 def verify(run: Run) -> Findings:
     """Look again: nothing that this run made is left, and the key has its date."""
-    facts, state = run.facts(), observe(run)
+    state = observe(run)
+    key, grant = state.key, state.grant
     findings = [
         passed("The workflow is deleted", not state.workflows, _left(state.workflows)),
         passed("The role is deleted", state.role is None, _left([state.role]))
-        if facts.get("role_made")
-        else passed("The role stays: it was there before", True, str(facts.get("role_name"))),
+        if made(run, "iam:CreateRole")
+        else passed(
+            "The role that was there before has no policy of this run",
+            grant is None or grant.role_policy is None,
+            grant.role_name if grant else "no role was given access",
+            "Run the step again.",
+        ),
         passed("The alias is deleted", state.alias is None, _left([state.alias])),
     ]
-    key = run.clients("kms").describe_key(KeyId=facts["key_arn"])["KeyMetadata"]
-    if facts.get("key_made"):
+    if state.key_made:
         findings.append(
             passed(
                 "The key is scheduled for deletion",
@@ -177,7 +196,14 @@ def verify(run: Run) -> Findings:
             )
         )
     else:
-        findings.append(passed("The key stays: it was there before", key["Enabled"], key["Arn"]))
+        findings.append(
+            passed(
+                "The key that was there before has no statement of this run, and stays",
+                not plan(state, run.parameters).changes,
+                f"{key['Arn']}, state {key['KeyState']}",
+                "Run the step again.",
+            )
+        )
     return keep(run, findings)
 
 

@@ -42,6 +42,21 @@ def keep(run: Run, findings: list[Finding]) -> Findings:
     return kept
 
 
+def made(run: Run, call: str) -> list[dict[str, Any]]:
+    """What each `call` of this run that AWS served was given, and what it answered for the ledger.
+
+    The outcome is written right after the call, so this holds too when a run died later on.
+    """
+    served = []
+    asked: dict[str, Any] = {}
+    for entry in run.ledger.entries():
+        if entry["kind"] == "intent":
+            asked = entry["parameters"]
+        elif entry["kind"] == "outcome" and entry["call"] == call and entry["status"] == "done":
+            served.append({**asked, **entry["gives"]})
+    return served
+
+
 def or_none(call: Callable[[], Any], *codes: str) -> Any:
     """What `call` answers, or None when AWS refuses it with one of these error `codes`."""
     try:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from keyrunbook import policies
 from keyrunbook.aws import mutate
-from keyrunbook.errors import ParameterError
+from keyrunbook.errors import ParameterError, StepFailed
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Change, Plan
-from keyrunbook.steps.common import Place, keep, or_none, passed, place
+from keyrunbook.steps.common import Place, keep, made, or_none, passed, place
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
@@ -24,41 +24,56 @@ PRICE = "1 USD a month, and 0.03 USD for 10,000 requests"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is there: the key (KMS's KeyMetadata) or None, whether it rotates, the alias's key id."""
+    """The key (KMS's KeyMetadata) or None, whether it rotates, and the alias's key id or None."""
 
     place: Place
     key: dict[str, Any] | None
     rotates: bool
     alias_key_id: str | None
     made_here: bool
+    """Whether this run made the key."""
 
 
 def observe(run: Run) -> State:
     """Read the key that the run made or was given, and the alias.
 
-    Raises ParameterError when `key_arn` names a key that is not there.
+    Raises ParameterError when `key_arn` names a key that is not there, or not the key that this
+    run works with; StepFailed when the run's own key is not there any more.
     """
-    kms = run.clients("kms")
-    wanted = run.facts().get("key_arn") or run.parameters.key_arn
-    key = wanted and or_none(
-        lambda: kms.describe_key(KeyId=wanted)["KeyMetadata"], "NotFoundException"
-    )
+    known, given = run.facts().get("key_arn"), run.parameters.key_arn
+    if known and given and known != given:
+        raise ParameterError(
+            f"The run {run.run_id!r} works with the key {known}; key_arn names {given}.",
+            "Leave key_arn out, or start a new run.",
+        )
+    wanted = known or given
+    key = _described(run, wanted) if wanted else None
+    if known and key is None:
+        raise StepFailed(f"The key {known} of this run is not there any more.", "Start a new run.")
     if wanted and key is None:
         raise ParameterError(
             f"There is no key {wanted} in {run.region}.",
             "Correct key_arn, or leave it out to have a key created.",
         )
-    alias = or_none(
-        lambda: kms.describe_key(KeyId=run.parameters.key_alias)["KeyMetadata"],
-        "NotFoundException",
-    )
+    alias = _described(run, run.parameters.key_alias)
     return State(
         place(run),
         key,
-        bool(key) and kms.get_key_rotation_status(KeyId=wanted)["KeyRotationEnabled"],
-        alias and alias["KeyId"],
-        wanted is not None and wanted != run.parameters.key_arn,
+        key is not None and _unfit(key) is None and _rotates(run, key["Arn"]),
+        alias["KeyId"] if alias else None,
+        bool(made(run, "kms:CreateKey")),
     )
+
+
+def _described(run: Run, key_id: str) -> dict[str, Any] | None:
+    """KMS's metadata of the key with this ARN or alias, or None."""
+    kms = run.clients("kms")
+    answer = or_none(lambda: kms.describe_key(KeyId=key_id), "NotFoundException")
+    return dict(answer["KeyMetadata"]) if answer else None
+
+
+def _rotates(run: Run, key_arn: str) -> bool:
+    return bool(run.clients("kms").get_key_rotation_status(KeyId=key_arn)["KeyRotationEnabled"])
 
 
 def plan(state: State, parameters: Parameters) -> Plan:
@@ -70,7 +85,9 @@ def plan(state: State, parameters: Parameters) -> Plan:
     if key is not None and (unfit := _unfit(key)):
         raise ParameterError(
             f"The key {key['Arn']} cannot protect workflows: it {unfit}.",
-            "Give another key by key_arn, or leave key_arn out to have one created.",
+            "Start a new run, which makes a new key."
+            if state.made_here
+            else "Start a new run with another key_arn, or without one to have a key created.",
         )
     if state.alias_key_id is not None and (key is None or state.alias_key_id != key["KeyId"]):
         raise ParameterError(
@@ -117,7 +134,7 @@ def _create(place: Place) -> Change:
         },
         why="a key of your own: you decide who uses it, and CloudTrail shows who did",
         undo="ScheduleKeyDeletion, 7 to 30 days; CancelKeyDeletion until then",
-        gives={"key_arn": "KeyMetadata.Arn", "key_created": "KeyMetadata.CreationDate"},
+        gives={"key_arn": "KeyMetadata.Arn"},
         cost=PRICE,
     )
 
@@ -134,17 +151,10 @@ def _unfit(key: dict[str, Any]) -> str | None:
 
 
 def apply(run: Run, plan: Plan) -> None:
-    """Make the changes; remember the key, and whether this run made it and the alias."""
+    """Make the changes; remember a key that was given."""
     mutate.apply(run, plan)
-    calls = {change.operation for change in plan}
-    facts = run.facts()
-    if "create_key" in calls:
-        run.learn(key_made=True)
-    elif "key_arn" not in facts:
-        run.learn(key_arn=run.parameters.key_arn, key_made=False)
-    if "create_alias" in calls:
-        run.learn(alias_made=run.parameters.key_alias)
-    run.learn(key_alias=run.parameters.key_alias)
+    if "key_arn" not in run.facts() and run.parameters.key_arn is not None:
+        run.learn(key_arn=run.parameters.key_arn)
 
 
 def verify(run: Run) -> Findings:

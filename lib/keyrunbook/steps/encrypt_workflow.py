@@ -6,24 +6,25 @@ Both calls go to Image Builder as the operator; Image Builder calls KMS on for t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from keyrunbook.aws import mutate
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters, workflow_document
 from keyrunbook.plan import Change, Plan
-from keyrunbook.steps.common import Place, keep, passed, place
+from keyrunbook.steps.common import Place, keep, or_none, passed, place
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
 
 STEP = "03_encrypt_workflow"
+GET_WORKFLOW = "imagebuilder:GetWorkflow"
+CREATE_WORKFLOW = "imagebuilder:CreateWorkflow"
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The newest build of the wanted version (GetWorkflow's answer) or None, and the document."""
+    """The build that is there (GetWorkflow's answer) or None, and the document as it must be."""
 
     place: Place
     key_arn: str
@@ -32,43 +33,65 @@ class State:
 
 
 def observe(run: Run) -> State:
-    """Read the document, and the newest build of this name and version where there is one."""
-    facts, parameters = run.facts(), run.parameters
-    newest = facts.get("workflow_arn") or _newest(run, parameters)
-    present = read(run, newest) if newest else None
-    return State(place(run), facts["key_arn"], present, workflow_document(parameters))
+    """Read the document, and the run's build of this version, else the newest, if there is one."""
+    arn = _current(run)
+    present = or_none(lambda: read(run, arn), "ResourceNotFoundException") if arn else None
+    return State(place(run), run.facts()["key_arn"], present, workflow_document(run.parameters))
 
 
-def _newest(run: Run, parameters: Parameters) -> str | None:
-    """The ARN of the newest build of the wanted version, or None."""
-    slug = parameters.workflow_name.lower().replace(" ", "-")
-    version = (
-        f"arn:{run.identity.partition}:imagebuilder:{run.region}:{run.identity.account}:workflow/"
-        f"{parameters.workflow_type.lower()}/{slug}/{parameters.workflow_version}"
+def _current(run: Run) -> str | None:
+    """The build of the wanted name, type and version that the run works with, or None."""
+    wanted = run.parameters
+    pages = (
+        run.clients("imagebuilder")
+        .get_paginator("list_workflows")
+        .paginate(owner="Self", filters=[{"name": "name", "values": [wanted.workflow_name]}])
     )
-    client = run.clients("imagebuilder")
-    listed = client.list_workflows(
-        owner="Self", filters=[{"name": "name", "values": [parameters.workflow_name]}]
-    )["workflowVersionList"]
-    if not any(one["arn"] == version for one in listed):
-        return None
-    pages = client.get_paginator("list_workflow_build_versions").paginate(
-        workflowVersionArn=version
-    )
-    builds = [one["arn"] for page in pages for one in page["workflowSummaryList"]]
+    versions = [
+        one["arn"]
+        for page in pages
+        for one in page["workflowVersionList"]
+        if (one["name"], one["type"], one["version"])
+        == (wanted.workflow_name, wanted.workflow_type, wanted.workflow_version)
+    ]
+    builds = [arn for version in versions for arn in builds_of(run, version)]
+    known = run.facts().get("workflow_arn")
+    if known in builds:
+        return str(known)
     return max(builds, key=lambda arn: int(arn.rsplit("/", 1)[1]), default=None)
 
 
+def builds_of(run: Run, version_arn: str) -> list[str]:
+    """The ARNs of a workflow version's builds."""
+    pages = run.clients("imagebuilder").get_paginator("list_workflow_build_versions")
+    return [
+        one["arn"]
+        for page in pages.paginate(workflowVersionArn=version_arn)
+        for one in page["workflowSummaryList"]
+    ]
+
+
 def read(run: Run, arn: str) -> dict[str, Any]:
-    """GetWorkflow; the time of the call is remembered, because the proof looks for its record."""
-    before = run.now()
-    answer = run.clients("imagebuilder").get_workflow(workflowBuildVersionArn=arn)["workflow"]
-    run.record("read", call="imagebuilder:GetWorkflow", arn=arn, since=str(before), until=str(run.now()))
-    return dict(answer)
+    """GetWorkflow of a build, which the ledger remembers: the proof looks for the call's record.
+
+    A call that AWS refuses leaves no line, since no Decrypt can be of it.
+    """
+    since = run.now()
+    answer = run.clients("imagebuilder").get_workflow(workflowBuildVersionArn=arn)
+    run.record(
+        "read",
+        call=GET_WORKFLOW,
+        arn=arn,
+        since=since.isoformat(),
+        until=run.now().isoformat(),
+        principal=run.identity.arn,
+        request_id=answer["ResponseMetadata"].get("RequestId"),
+    )
+    return dict(answer["workflow"])
 
 
 def plan(state: State, parameters: Parameters) -> Plan:
-    """Create the workflow, unless its newest build has this document under this key already."""
+    """Create the workflow, unless its build has this document under this key already."""
     present = state.present
     if (
         present is not None
@@ -99,15 +122,11 @@ def plan(state: State, parameters: Parameters) -> Plan:
 
 
 def apply(run: Run, plan: Plan) -> None:
-    """Create the workflow; remember its ARN, and whether this run made it."""
-    since = run.now()
+    """Create the workflow; remember its ARN, also of one that was there already."""
     mutate.apply(run, plan)
-    if plan.changes:
-        facts = run.facts()
-        made = [*facts.get("workflows_made", []), facts["workflow_arn"]]
-        run.learn(workflows_made=made, created_since=str(since), created_until=str(run.now()))
-    elif "workflow_arn" not in run.facts():
-        run.learn(workflow_arn=_newest(run, run.parameters))
+    present = _current(run)
+    if present is not None and present != run.facts().get("workflow_arn"):
+        run.learn(workflow_arn=present)
 
 
 def verify(run: Run) -> Findings:
@@ -118,7 +137,6 @@ def verify(run: Run) -> Findings:
         return keep(
             run, [passed("The workflow exists", False, "there is none", "Run the cell above.")]
         )
-    run.learn(workflow_created=str(_time(present)))
     return keep(
         run,
         [
@@ -136,7 +154,3 @@ def verify(run: Run) -> Findings:
             ),
         ],
     )
-
-
-def _time(workflow: dict[str, Any]) -> datetime | str:
-    return workflow["dateCreated"]

@@ -1,0 +1,104 @@
+"""How the steps ask CloudTrail, and how they wait for records that are not delivered yet.
+
+Each call of LookupEvents may cost half a second, so what is asked for is narrowed first: spans
+around known calls, and one span in place of two where two meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from keyrunbook.aws.lookup import LookupSource, limiter_for
+from keyrunbook.aws.wait import NotYet, Pending, Waited, wait_until
+from keyrunbook.parameters import event_wait_seconds
+from keyrunbook.proof import DECRYPT, GENERATE, Span
+from keyrunbook.records import KMS
+from keyrunbook.show.waiting import WaitBar
+
+if TYPE_CHECKING:
+    from keyrunbook.session import Run
+
+T = TypeVar("T")
+
+CLOCK_SKEW: Final = {"sandbox": timedelta(seconds=2), "aws": timedelta(seconds=10)}
+"""How far a call's time here may be from its record's.
+
+Our times come from the service's own Date headers, whole seconds, and so are at most one second
+behind; records have whole seconds too. On AWS two services write the times of one call that may
+itself take seconds, so it is more there.
+"""
+
+INTERVAL_S: Final = {"sandbox": 0.5, "aws": 15.0}
+"""Seconds between two searches. AWS delivers after minutes: asking faster finds nothing sooner."""
+
+_SHORT: Final = timedelta(minutes=1)
+
+
+def history(run: Run, region: str | None = None) -> LookupSource:
+    """The Event history of the run's account, in `region` or the run's own."""
+    clients, account = run.clients, run.identity.account
+    where = region or run.region
+    foreign = not clients.is_aws
+    client = clients("cloudtrail", where)
+    return LookupSource(
+        client,
+        account,
+        where,
+        limiter_for(account, where, endpoint_url=client.meta.endpoint_url if foreign else None),
+        clock=run.now,
+        remark=f" ({not_aws(run)})" if foreign else "",
+    )
+
+
+def not_aws(run: Run) -> str:
+    """What to call an endpoint that is not AWS's; empty where it is."""
+    if run.clients.sandbox is not None:
+        return "embedded sandbox, not AWS"
+    return "" if run.clients.is_aws else "not AWS's endpoint"
+
+
+def wait_for(
+    run: Run,
+    probe: Callable[[], T | Pending],
+    what: str,
+    progress: Callable[[Waited], None] | None = None,
+) -> T | NotYet:
+    """Ask `probe` until it answers, at most for `event_wait_seconds`; `what` is waited for.
+
+    Without `progress` a notebook shows a bar, once there is something to wait for.
+    """
+    return wait_until(
+        probe,
+        limit_s=event_wait_seconds(run.parameters, run.target),
+        interval_s=INTERVAL_S[run.target],
+        progress=progress or WaitBar(what),
+    )
+
+
+def fewer(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """The same spans in fewer calls: data keys and Decrypts of one short time as KMS's records.
+
+    The records of a minute of KMS take about as many pages as its Decrypts, the commonest, alone.
+    """
+    made = [span for span in spans if span.value == GENERATE]
+    opened = [span for span in spans if span.value == DECRYPT]
+    for one in made:
+        for other in opened:
+            both = Span(
+                "EventSource", KMS, min(one.since, other.since), max(one.until, other.until)
+            )
+            if _meet(one, other) and both.until - both.since <= _SHORT:
+                rest = [span for span in spans if span not in (one, other)]
+                return (both, *rest)
+    return tuple(spans)
+
+
+def _meet(one: Span, other: Span) -> bool:
+    return one.since <= other.until and other.since <= one.until
+
+
+def moment(text: Any) -> datetime:
+    """The time that a line of the ledger or an answer of AWS holds as ISO 8601 text."""
+    return text if isinstance(text, datetime) else datetime.fromisoformat(text)
