@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeGuard
 
 from iamaccess.facts import Facts
 from iamaccess.model import (
@@ -121,8 +121,10 @@ _BINDS: Mapping[str, frozenset[Layer]] = {
 The root user has full access, which resource-based policies and the organization may limit.
 """
 
-Readings = tuple[Reading | None, ...]
-"""One reading for each of _LAYERS; None for a layer that was not given and may matter."""
+Complete = tuple[Reading, ...]
+"""One reading for each of _LAYERS."""
+Readings = Complete | tuple[Reading | None, ...]
+"""The same, with None for a layer that was not given and may matter."""
 
 
 def decide(request: Request, policies: Policies) -> Decision:
@@ -152,9 +154,9 @@ class _Case:
     def settle(self, readings: Readings) -> Decision:
         """The decision, with the layers not given at their weakest and strongest."""
         not_given = () if None not in _given(self.policies) else _not_given(self.policies)
-        missing = [index for index, reading in enumerate(readings) if reading is None]
-        if not missing:
+        if _complete(readings):
             return _decision(self.judge(readings), not_given)
+        missing = [index for index, reading in enumerate(readings) if reading is None]
         read = self.judge(_fill(readings, missing, map(_neutral, missing)))
         weakest = self.judge(_fill(readings, missing, map(_weakest, missing)))
         strongest = self.judge(_fill(readings, missing, itertools.repeat(_ALLOWS)))
@@ -209,14 +211,12 @@ class _Case:
         culprit = next(alone, doubts[0])
         raise Unsupported(culprit.element, culprit.policy, culprit.pointer)
 
-    def judge(self, readings: Readings) -> Verdict:
+    def judge(self, readings: Complete) -> Verdict:
         """Combine the layers' readings, all of them given."""
-        for layer, reading in zip(_LAYERS, readings, strict=True):
-            if reading is not None and reading.deny is not None:
-                return Verdict(False, "explicit_deny", layer, reading.deny)
-        resource_control, service_control, resource, grant, identity, boundary, session = (
-            reading or _SILENT for reading in readings
-        )
+        for index, reading in enumerate(readings):
+            if reading.deny is not None:
+                return Verdict(False, "explicit_deny", _LAYERS[index], reading.deny)
+        resource_control, service_control, resource, grant, identity, boundary, session = readings
         if resource_control.allow is None:
             return Verdict(False, "implicit_deny", "resource_control")
         if service_control.allow is None:
@@ -273,12 +273,14 @@ class _Reader:
         self.doubts = doubts
 
     def statements(self, policies: Sequence[Policy] | None) -> Reading | None:
-        if policies is None:
-            return None
-        reading = Reading()
+        if not policies:
+            return None if policies is None else _SILENT
+        reading, facts = Reading(), self.facts
         for policy in policies:
             for statement in policy.statements:
-                answer = statement.applies(self.facts)
+                answer = statement.applies(facts)
+                if answer is None:
+                    continue
                 if isinstance(answer, Doubt):
                     answer = self._taken(answer)
                 if answer is not None:
@@ -297,8 +299,8 @@ class _Reader:
         `limited`: the boundary or the session policy does not allow; `foreign`: nothing in the
         principal's account, which is not the key's, does.
         """
-        if grants is None:
-            return None
+        if not grants:
+            return None if grants is None else _SILENT
         reading = Reading()
         for grant in grants:
             naming = _grant_naming(grant, self.facts)
@@ -319,14 +321,14 @@ class _Reader:
 
         Source: https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps.html
         """
+        if levels is not None and not levels:
+            return _ALLOWS
         principal = self.facts.principal
         linked = ":role/aws-service-role/" in (principal.role_arn or principal.arn)
         if linked or layer not in _BINDS[principal.kind]:
             return _ALLOWS
         if levels is None:
             return None
-        if not levels:
-            return _ALLOWS
         name = next((policy.name for level in levels for policy in level), "")
         element = f"{layer.replace('_', ' ')} policies"
         doubt = Doubt(element, name, "", False, Naming.DIRECT)
@@ -455,11 +457,13 @@ def _weakest(index: int) -> Reading:
     return _SILENT if _LAYERS[index] == "grant" else _DENIES
 
 
-def _fill(readings: Readings, missing: Sequence[int], taken: Iterable[Reading]) -> Readings:
-    filled = list(readings)
-    for index, reading in zip(missing, taken, strict=False):
-        filled[index] = reading
-    return tuple(filled)
+def _complete(readings: Readings) -> TypeGuard[Complete]:
+    return None not in readings
+
+
+def _fill(readings: Readings, missing: Sequence[int], taken: Iterable[Reading]) -> Complete:
+    filled = dict(zip(missing, taken, strict=False))
+    return tuple(reading or filled[index] for index, reading in enumerate(readings))
 
 
 def _given(policies: Policies) -> tuple[object, ...]:

@@ -12,14 +12,16 @@ ENCRYPTION_CONTEXT = "kms:encryptioncontext:"
 class Facts:
     """One request, prepared once for all statements.
 
-    `action` is in lower case; `bounded` says that the principal has a permissions boundary.
+    `action` is in lower case; `bounded` says that the principal has a permissions boundary;
+    `names` are all by which a statement can name the principal.
     """
 
-    __slots__ = ("_context", "action", "bounded", "principal", "request", "resource")
+    __slots__ = ("_context", "action", "bounded", "names", "principal", "request", "resource")
 
     def __init__(self, request: Request, *, bounded: bool) -> None:
         self.request = request
-        self.principal = request.principal
+        self.principal = who = request.principal
+        self.names = frozenset(("*", who.arn, who.role_arn, who.unique_id, who.account))
         self.action = request.action.lower()
         self.resource = request.resource
         self.bounded = bounded

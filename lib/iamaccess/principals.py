@@ -35,10 +35,11 @@ class Principals:
     """The compiled principals of one statement.
 
     `unknown` is the kind of further principals, of whom a `Principal` does not tell whether they
-    are who makes the request: federated and canonical users; None without any.
+    are who makes the request: federated and canonical users; None without any. Whom `names` has
+    no name of is not named.
     """
 
-    __slots__ = ("_accounts", "_arns", "_everyone", "_services", "_unique_ids", "empty", "unknown")
+    __slots__ = ("_accounts", "_arns", "_everyone", "_services", "_unique_ids", "names", "unknown")
 
     def __init__(
         self, aws: Iterable[str], services: Iterable[str], *, unknown: str | None = None
@@ -51,7 +52,7 @@ class Principals:
         self._arns = frozenset(name for name in names if _ARN.fullmatch(name))
         self._services = frozenset(services)
         self.unknown = unknown
-        self.empty = not (names or self._services or unknown)
+        self.names = names | self._accounts | self._services
 
     def naming(self, principal: Principal) -> Naming | None:
         """The strongest way in which the principal is named, None when it is not.

@@ -43,6 +43,14 @@ class Statement:
 
     def applies(self, facts: Facts) -> Naming | Doubt | None:
         """How the statement applies to the request: None when it does not."""
+        principals = self.principals
+        if (
+            principals is not None
+            and not self.not_principal
+            and principals.unknown is None
+            and principals.names.isdisjoint(facts.names)
+        ):
+            return None
         if self.actions.match(facts.action, facts.variable) is self.not_action:
             return None
         if (
@@ -71,7 +79,7 @@ class Statement:
         if self.principals is None:
             return Naming.DIRECT
         principals, principal = self.principals, facts.principal
-        if principals.empty:
+        if not principals.names and principals.unknown is None:
             return None
         naming = principals.naming(principal)
         if naming is None and principals.unknown is not None and principal.account is not None:
