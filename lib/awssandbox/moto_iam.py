@@ -13,6 +13,7 @@ IAM's rules about requests are in `awssandbox.iam`.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import threading
@@ -31,7 +32,7 @@ from moto.moto_server.werkzeug_app import create_backend_app
 
 from awssandbox.errors import AwsError
 from awssandbox.iam.managed import MANAGED_POLICIES
-from awssandbox.kms.principals import principal_values
+from awssandbox.kms.principals import principal_values, renamed
 from awssandbox.services import model
 
 if TYPE_CHECKING:
@@ -403,10 +404,14 @@ class Iam:
         Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
         """
         text = str(role.assume_role_policy_document)
-        for arn, unique_id in self._trusted.get(role.id, {}).items():
-            if self.unique_id(arn) != unique_id:
-                text = text.replace(f'"{arn}"', f'"{unique_id.partition(":")[0]}"')
-        return text
+        gone = {
+            arn: unique_id.partition(":")[0]
+            for arn, unique_id in self._trusted.get(role.id, {}).items()
+            if self.unique_id(arn) != unique_id
+        }
+        if not gone:
+            return text
+        return json.dumps(renamed(json.loads(text), lambda arn: gone.get(arn, arn)))
 
     def _boundary(self, account: str, arn: str | None) -> tuple[Document, ...]:
         found = None if arn is None else self.managed_policy(account, arn)
