@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import stat
 import subprocess
@@ -57,20 +58,26 @@ def shared_path() -> Path:
 def read(path: Path) -> Handoff | None:
     """The sandbox that `path` tells of, or None when there is none or it is not running.
 
-    Raises SandboxGone when the file can be read by others than its owner.
+    Raises SandboxGone when the file can be read by others than its owner, or is damaged.
     """
     try:
         info = path.stat()
+        if stat.S_IMODE(info.st_mode) & 0o077 or info.st_uid != os.getuid():
+            raise SandboxGone(
+                f"{path} can be read by others, so the sandbox it names is not trusted.",
+                "Delete the file and start the sandbox again.",
+            )
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    if stat.S_IMODE(info.st_mode) & 0o077 or info.st_uid != os.getuid():
+    try:
+        values = json.loads(text)
+        handoff = Handoff(**{name: values[name] for name in Handoff.__dataclass_fields__})
+    except (ValueError, KeyError, TypeError) as error:
         raise SandboxGone(
-            f"{path} can be read by others, so the sandbox it names is not trusted.",
+            f"{path} does not tell of a sandbox: {error}.",
             "Delete the file and start the sandbox again.",
-        )
-    values = json.loads(text)
-    handoff = Handoff(**{name: values[name] for name in Handoff.__dataclass_fields__})
+        ) from error
     return handoff if _alive(handoff) else None
 
 
@@ -110,11 +117,16 @@ class Sandbox:
         self.path = path
 
     def ready(self) -> Handoff:
-        """Wait until it serves. Raises Unreachable when it ended instead."""
+        """Wait until it serves. Raises Unreachable when it ended instead, or takes too long."""
         if self._handoff is None:
             assert self._process.stdout is not None
-            line = self._process.stdout.readline()
-            if not line:
+            if not select.select([self._process.stdout], [], [], START_LIMIT_SECONDS)[0]:
+                self.close()
+                raise Unreachable(
+                    f"The sandbox did not start within {START_LIMIT_SECONDS:.0f} seconds.",
+                    "Try it alone with: runbook sandbox",
+                )
+            if not self._process.stdout.readline():
                 status = self._process.wait()
                 raise Unreachable(
                     f"The sandbox could not start (exit status {status}).",
@@ -185,6 +197,7 @@ def shared() -> Handoff:
         deadline = time.monotonic() + START_LIMIT_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             if path.exists() and (running := read(path)):
+                process.returncode = 0  # it outlives us, which Popen would warn of
                 return running
             time.sleep(0.02)
     raise Unreachable(
