@@ -90,6 +90,8 @@ class Server(wsgi.Server):  # type: ignore[misc]
         )
         # A client keeps its connection between calls, so that not each one costs a hand-shake.
         self.timeout = 60
+        # Seconds between two looks at idle connections, and at whether it is to end.
+        self.expiration_interval = 0.1
         self.nodelay = True
         if tls is not None:
             self.ssl_adapter = _Tls(tls)
