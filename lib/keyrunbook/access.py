@@ -6,7 +6,7 @@ A decision is not an observation: only a build exercises the role. The judge is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iamaccess import (
@@ -60,6 +60,34 @@ class Read:
     role_id: str
     key_arn: str
     policies: Policies
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The operator, and what was read of its own policies (`policies.resource` is not filled)."""
+
+    principal: Principal
+    policies: Policies
+
+
+def keeps_control(
+    operator: Operator, key_arn: str, key_policy: Mapping[str, Any]
+) -> tuple[Outcome, str]:
+    """Whether `operator` could change the key's policy again under `key_policy`, and why.
+
+    Control policies of an organization, which nobody can read from within an account, are left
+    out: they are not what a key policy changes.
+    """
+    try:
+        policy = parse_policy(dict(key_policy), kind="resource", name="planned key policy")
+    except MalformedPolicy as error:
+        return Outcome.UNKNOWN, f"KMS will judge the document: {error}"
+    layers = replace(operator.policies, resource=[policy])
+    try:
+        decision = decide(Request(operator.principal, "kms:PutKeyPolicy", key_arn), layers)
+    except Unsupported as element:
+        return Outcome.UNKNOWN, f"not decided: {element}"
+    return _by_what_was_read(decision), _why(decision)
 
 
 def decided(read: Read) -> Matrix:

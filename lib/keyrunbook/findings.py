@@ -33,6 +33,10 @@ class Findings(list[Finding]):
 
         return findings_table(self).mimebundle()
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # IPython prints a kind of list as a list, whatever its MIME bundle says.
+        printer.text(self._repr_mimebundle_()["text/plain"])
+
     def failed(self) -> Findings:
         """Those that failed."""
         return Findings(finding for finding in self if finding.status == "fail")

@@ -7,13 +7,13 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, Identity, aws_clients, sandbox_clients
-from keyrunbook.errors import ParameterError, SandboxGone, StepMissing
+from keyrunbook.errors import ParameterError, RunbookError, SandboxGone, StepMissing
 from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, run_folder
-from keyrunbook.parameters import Parameters, project_dir
+from keyrunbook.parameters import Parameters, Target, project_dir
 from keyrunbook.steps import NEEDS, STEPS
 
 OUTPUTS = "KEYRUNBOOK_OUTPUTS"
@@ -31,7 +31,7 @@ class Run:
         step: str,
         run_id: str,
         folder: Path,
-        target: Literal["sandbox", "aws"],
+        target: Target,
         parameters: Parameters,
         clients: Clients,
     ) -> None:
@@ -111,38 +111,54 @@ def open_run(step: str, namespace: Mapping[str, Any]) -> Run:
 
 
 def open_step(step: str, parameters: Parameters) -> Run:
-    """Open a run for `step`, from validated parameters. Raises as `open_run` does."""
-    outputs = outputs_dir(parameters)
+    """Open a run for `step`, from validated parameters. Raises as `open_run` does.
+
+    A run that was found, not named, and that cannot go on here (made on a sandbox that is gone, or
+    on another target) is left alone where a new one can begin.
+    """
+    outputs, begins = outputs_dir(parameters), NEEDS[step] is None
     run_id = parameters.run_id or find_run(outputs, STEPS[-1])
-    if run_id is None:
-        if NEEDS[step]:
-            raise StepMissing(
-                f"There is no unfinished run in {outputs}, and {step} goes on from one.",
-                f"Run {STEPS[1]} first, or name a run by run_id.",
-            )
-        run_id = new_run_id()
-    folder = outputs / run_id
-    opened = Ledger(folder / NAME).opened()
-    if opened is None and NEEDS[step]:
+    if run_id is None and not begins:
+        raise StepMissing(
+            f"There is no unfinished run in {outputs}, and {step} goes on from one.",
+            f"Run {STEPS[1]} first, or name a run by run_id.",
+        )
+    opened = None if run_id is None else Ledger(outputs / run_id / NAME).opened()
+    if opened is None and not begins:
         raise StepMissing(
             f"The run {run_id!r} has not begun, and {step} goes on from {NEEDS[step]}.",
             f"Run {NEEDS[step]} first, with the same run_id.",
         )
-    run_folder(outputs, run_id)
     target = parameters.target or (opened or {}).get("target") or "sandbox"
     clients = _clients(target, parameters, opened)
+    if opened is not None and (elsewhere := _elsewhere(clients, target, opened)):
+        if parameters.run_id is not None or not begins:
+            raise elsewhere
+        run_id = opened = None
+    if opened is not None:
+        _check_same(clients, parameters, opened)
+    # The operator is known before anything is written: who cannot log in leaves no folder behind.
+    _ = clients.identity
+    run_id = run_id or new_run_id()
+    folder = run_folder(outputs, run_id)
     run = Run(step, run_id, folder, target, parameters, clients)
     if opened is None:
         _open(run)
-    else:
-        _check_same(run, opened)
-    needed = NEEDS[step]
-    if needed and needed not in run.ledger.done():
-        raise StepMissing(
-            f"{step} needs {needed}, which has not come to its end in the run {run_id!r}.",
-            f"Run {needed} first, with the same run_id.",
-        )
+    _check_needed(run, NEEDS[step])
     return run
+
+
+def _check_needed(run: Run, needed: str | None) -> None:
+    """Raise StepMissing, naming what failed there, unless the step that is needed is done."""
+    if needed is None or needed in run.ledger.done():
+        return
+    kept = run.ledger.of_kind("findings", needed)
+    failed = [one for one in (kept[-1]["findings"] if kept else ()) if one["status"] == "fail"]
+    why = "".join(f" It found: {one['statement']}: fail ({one['evidence']})." for one in failed)
+    raise StepMissing(
+        f"{run.step} needs {needed}, which has not come to its end in the run {run.run_id!r}.{why}",
+        f"Run {needed} first, with the same run_id.",
+    )
 
 
 def outputs_dir(parameters: Parameters) -> Path:
@@ -151,11 +167,9 @@ def outputs_dir(parameters: Parameters) -> Path:
     return Path(given).expanduser().absolute() if given else project_dir() / "outputs"
 
 
-def _clients(
-    target: str, parameters: Parameters, opened: Mapping[str, Any] | None
-) -> Clients:
+def _clients(target: Target, parameters: Parameters, opened: Mapping[str, Any] | None) -> Clients:
+    region = parameters.region or (opened or {}).get("region")
     if target == "aws":
-        region = parameters.region or (opened or {}).get("region")
         return aws_clients(parameters.profile, region)
     if parameters.profile is not None:
         raise ParameterError(
@@ -163,14 +177,24 @@ def _clients(
             "Leave profile out, or set target = 'aws'.",
         )
     handoff = sandboxes.handed_over() or sandboxes.shared()
-    if opened is not None and opened["sandbox"] != handoff.instance_id:
-        raise SandboxGone(
+    clients = sandbox_clients(handoff, region)
+    clients.sandbox = handoff.instance_id
+    return clients
+
+
+def _elsewhere(clients: Clients, target: Target, opened: Mapping[str, Any]) -> RunbookError | None:
+    """Why a run that began elsewhere cannot go on here, or None."""
+    if opened["target"] != target:
+        return ParameterError(
+            f"The run {opened['run_id']!r} began with target {opened['target']}; this is {target}.",
+            f"Go on with target {opened['target']}, or start a new run.",
+        )
+    if opened["sandbox"] != clients.sandbox:
+        return SandboxGone(
             f"The sandbox of the run {opened['run_id']!r} is gone, and its AWS account with it.",
             "Start a new run: give a new run_id, or leave run_id out and begin at 00 or 01.",
         )
-    clients = sandbox_clients(handoff)
-    clients.sandbox = handoff.instance_id
-    return clients
+    return None
 
 
 def _open(run: Run) -> None:
@@ -189,13 +213,13 @@ def _open(run: Run) -> None:
     )
 
 
-def _check_same(run: Run, opened: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run elsewhere than where it began."""
-    wanted = run.parameters.region or run.region
-    here = {"target": run.target, "account": run.identity.account, "region": wanted}
+def _check_same(clients: Clients, parameters: Parameters, opened: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run in another account or Region than where it began."""
+    wanted = parameters.region or clients.region
+    here = {"account": clients.identity.account, "region": wanted}
     for name, value in here.items():
         if opened[name] != value:
             raise ParameterError(
-                f"The run {run.run_id!r} began with {name} {opened[name]}; this is {value}.",
+                f"The run {opened['run_id']!r} began with {name} {opened[name]}; this is {value}.",
                 f"Go on with {name} {opened[name]}, or start a new run.",
             )

@@ -129,8 +129,8 @@ def _config(**more: Any) -> Config:
     )
 
 
-def sandbox_clients(handoff: Handoff) -> Clients:
-    """Clients that reach `handoff`'s endpoint and nothing else."""
+def sandbox_clients(handoff: Handoff, region: str | None = None) -> Clients:
+    """Clients that reach `handoff`'s endpoint and nothing else, in `region` or the sandbox's."""
     core = botocore.session.Session(
         session_vars={
             "profile": (None, None, None, None),
@@ -142,7 +142,7 @@ def sandbox_clients(handoff: Handoff) -> Clients:
     session = boto3.Session(botocore_session=core)
     return Clients(
         session,
-        handoff.region,
+        region or handoff.region,
         endpoint_url=handoff.endpoint_url,
         verify=handoff.ca_bundle,
         config=_config(

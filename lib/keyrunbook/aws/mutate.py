@@ -6,13 +6,17 @@ that whatever dies in between can be looked up.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from iamaccess import Outcome
 
+from keyrunbook.access import keeps_control
+from keyrunbook.aws import who
 from keyrunbook.aws.refusals import code_of, explain
-from keyrunbook.errors import ApprovalRequired
+from keyrunbook.errors import ApprovalRequired, LockOut
 from keyrunbook.plan import Change, Plan, fill
 
 if TYPE_CHECKING:
@@ -25,7 +29,8 @@ _SECRET_PARAMETERS = {"data"}
 def apply(run: Run, plan: Plan) -> None:
     """Make the changes of `plan`, in order.
 
-    Raises ApprovalRequired on AWS before anything is changed; AwsRefused (or Unreachable,
+    Raises ApprovalRequired on AWS, and LockOut for a key policy under which the operator could
+    not change it again, both before anything is changed; AwsRefused (or Unreachable,
     CredentialsMissing) at the first call that AWS refuses: the changes before it stay, and the
     ledger holds them.
     """
@@ -38,8 +43,34 @@ def apply(run: Run, plan: Plan) -> None:
             "Changes on AWS wait for plans that can be approved, which this version cannot yet; "
             "run it on the sandbox (target = 'sandbox').",
         )
+    _check_lock_out(run, plan)
     for change in plan:
         _make(run, change)
+
+
+def _check_lock_out(run: Run, plan: Plan) -> None:
+    """Refuse a plan with a key policy that locks its operator out.
+
+    Where the operator may not read what decides, the ledger says so, and KMS's own check remains.
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html
+    """
+    planned = [change for change in plan if change.call in ("kms:PutKeyPolicy", "kms:CreateKey")]
+    if not planned:
+        return
+    operator = who.operator(run.clients)
+    place = f"{run.identity.partition}:kms:{run.region}:{run.identity.account}"
+    for change in planned:
+        key_arn = str(change.parameters.get("KeyId", f"arn:{place}:key/new"))
+        outcome, why = keeps_control(operator, key_arn, json.loads(change.parameters["Policy"]))
+        if outcome is Outcome.DENIED:
+            raise LockOut(
+                f"{change.call} was not sent: under its policy {run.identity.arn} could not "
+                f"change the policy of {key_arn} again ({why}).",
+                "Keep a statement, or a permission of the operator's own, that allows "
+                "kms:PutKeyPolicy.",
+            )
+        if outcome is Outcome.UNKNOWN:
+            run.record("lock_out_check", call=change.call, outcome=outcome.value, why=why)
 
 
 def _make(run: Run, change: Change) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 
-class Sentence(str):
+@dataclass(frozen=True, slots=True)
+class Sentence:
     """A text that shows as such in a notebook."""
 
-    __slots__ = ()
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/plain": str(self), "text/html": f"<p><strong>{escape(self)}</strong></p>"}
+        return {
+            "text/plain": self.text,
+            "text/html": f"<p><strong>{escape(self.text)}</strong></p>",
+        }

@@ -214,4 +214,4 @@ def _last(arn: str | None) -> str:
 def verdict_table(verdict: Verdict) -> Table:
     """The verdict and its clauses."""
     rows = [(clause.name, SIGNS[clause.outcome.value], clause.reason) for clause in verdict.clauses]
-    return Table(f"Verdict: {SIGNS[verdict.outcome.value]}", ("clause", "", "because"), rows)
+    return Table(f"Verdict: {SIGNS[verdict.outcome.value]}", ("clause", "outcome", "because"), rows)

@@ -36,8 +36,31 @@ class State:
 
 
 def observe(run: Run) -> State:
-    """Read the role and the two policies."""
-    return observe_role(run, role_name(run.parameters.execution_role))
+    """Read the role and the two policies.
+
+    Raises ParameterError when `execution_role` is another account's role, has another path than
+    the role of that name, or is not the role that this run works with.
+    """
+    wanted = run.parameters.execution_role
+    name, known = role_name(wanted), run.facts().get("role_name")
+    if known not in (None, name):
+        raise ParameterError(
+            f"The run {run.run_id!r} works with the role {known}; execution_role names {name}.",
+            "Leave execution_role out, or start a new run.",
+        )
+    state = observe_role(run, name)
+    expected = role_arn_of(wanted, state.place)
+    if expected.split(":")[4] != state.place.account:
+        raise ParameterError(
+            f"execution_role = {wanted!r} is not of this account, {state.place.account}.",
+            "Give a role of the account that the run works in.",
+        )
+    if "/" in wanted and state.role_arn not in (None, expected):
+        raise ParameterError(
+            f"execution_role = {wanted!r} is not there; {state.role_arn} has that name.",
+            "Give the role's name alone, or its ARN.",
+        )
+    return state
 
 
 def observe_role(run: Run, name: str) -> State:
@@ -74,8 +97,8 @@ def plan(state: State, parameters: Parameters) -> Plan:
                 f"There is no role {state.role_name!r} in the account {where.account}.",
                 "Give your workflow execution role by execution_role.",
             )
-        role_arn = f"arn:{where.partition}:iam::{where.account}:role/{state.role_name}"
-        changes.append(_create_role(where, state.role_name))
+        role_arn = role_arn_of(parameters.execution_role, where)
+        changes.append(_create_role(where, role_arn))
     key_policy, role_policy = wanted(state, role_arn)
     if not policies.same(state.key_policy, key_policy):
         changes.append(put_key_policy(state.key_arn, state.key_policy, key_policy))
@@ -96,19 +119,20 @@ def wanted(state: State, role_arn: str) -> tuple[policies.Document, policies.Doc
     )
 
 
-def _create_role(where: Place, name: str) -> Change:
+def _create_role(where: Place, arn: str) -> Change:
+    path, _, name = arn.split(":role")[1].rpartition("/")
     return Change(
         "iam",
         "create_role",
         {
             "RoleName": name,
+            "Path": f"{path}/",
             "AssumeRolePolicyDocument": policies.to_text(policies.trust_policy(where.account)),
             "Description": "Image Builder runs workflows as this role",
             "Tags": [{"Key": key, "Value": value} for key, value in where.tags.items()],
         },
         why="image workflows run as a role that Image Builder assumes",
         undo="DeleteRole",
-        gives={"role_made": "Role.RoleName"},
     )
 
 
@@ -155,9 +179,7 @@ def apply(run: Run, plan: Plan) -> None:
     """Make the changes; remember the role and the policies."""
     mutate.apply(run, plan)
     state = observe(run)
-    run.learn(
-        role_name=state.role_name, role_arn=state.role_arn, role_policy=policy_name(run.run_id)
-    )
+    run.learn(role_name=state.role_name, role_arn=state.role_arn)
 
 
 def verify(run: Run) -> Findings:
@@ -203,6 +225,13 @@ def as_printed(run: Run) -> access.Printed:
 def role_name(role: str) -> str:
     """The name of a role given by name or ARN (whose path is not part of the name)."""
     return role.rsplit("/", 1)[-1]
+
+
+def role_arn_of(role: str, where: Place) -> str:
+    """The ARN of a role given by ARN, by name, or by path and name."""
+    if role.startswith("arn:"):
+        return role
+    return f"arn:{where.partition}:iam::{where.account}:role/{role.lstrip('/')}"
 
 
 def policy_name(run_id: str) -> str:

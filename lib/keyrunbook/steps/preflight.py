@@ -14,6 +14,7 @@ from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Plan
 from keyrunbook.steps.common import keep, passed
+from keyrunbook.steps.events import history
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
@@ -35,7 +36,7 @@ class State:
 
 def observe(run: Run) -> State:
     """Ask STS who calls, and each service that the job needs for one small list."""
-    clients = run.clients
+    clients, _ = run.clients, history(run)  # LookupEvents from here on passes its limiter
     reads: dict[str, Callable[[], Any]] = {
         "AWS KMS": lambda: clients("kms").list_aliases(Limit=1),
         "EC2 Image Builder": lambda: clients("imagebuilder").list_workflows(maxResults=1),
