@@ -5,13 +5,13 @@ from __future__ import annotations
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
     SSOTokenLoadError,
     UnauthorizedSSOTokenError,
 )
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from keyrunbook.errors import AwsRefused, CredentialsMissing, RunbookError, Unreachable
 
@@ -47,13 +47,13 @@ def explain(error: BotoCoreError | ClientError) -> RunbookError:
         return CredentialsMissing(f"{error}.", "Log in, or give a profile by --profile.")
     if isinstance(error, SSOTokenLoadError | UnauthorizedSSOTokenError):
         return CredentialsMissing(f"{error}.", "Log in again: aws sso login")
-    if isinstance(error, EndpointConnectionError | HTTPClientError):
+    if isinstance(error, NoConnectionError | HTTPClientError):
         return Unreachable(
             f"The endpoint could not be reached: {error}.",
             "Check the network, the Region and any endpoint variables; on the sandbox, see "
             "runbook sandbox --status",
         )
-    return Unreachable(f"The AWS SDK gave up: {error}.", "Correct what it names and run again.")
+    return RunbookError(f"The AWS SDK gave up: {error}.", "Correct what it names and run again.")
 
 
 def _refused(error: ClientError) -> RunbookError:
