@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-MAX_CONTEXT_BYTES: Final = 8192
 MAX_TAGS: Final = 50
 
 

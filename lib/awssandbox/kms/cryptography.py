@@ -136,7 +136,18 @@ def _data_key(call: Call, found: Found) -> Answer:
     return Answer(output, record_extra=_extra(material_id))
 
 
+def _ignores_ciphertext(call: Call) -> bool:
+    """Whether a Decrypt call is a dry run that asks for the permission alone.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html (DryRunModifiers)
+    """
+    asked = call.parameters
+    return bool(asked.get("DryRun") and "IGNORE_CIPHERTEXT" in asked.get("DryRunModifiers", ()))
+
+
 def _parsed(call: Call) -> ciphertext.Blob:
+    if "CiphertextBlob" not in call.parameters:
+        raise errors.required("ciphertextBlob")
     try:
         return ciphertext.parse(call.parameters["CiphertextBlob"])
     except ciphertext.BlobError as error:
@@ -146,13 +157,17 @@ def _parsed(call: Call) -> ciphertext.Blob:
 def _decrypt_key(call: Call) -> Found:
     """The key that a Decrypt call names, else the one that its ciphertext names.
 
+    A key id alone may be that of the ciphertext's key in another account.
     Raises AwsError: for a key that the ciphertext alone names, and that does not exist (here), the
     access-denied error that does not say so.
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html
     """
-    if "KeyId" in call.parameters:
+    named = call.parameters.get("KeyId")
+    if named is not None and (_ignores_ciphertext(call) or ":" in named or "/" in named):
         return _any_key(call)
     arn = _parsed(call).key_arn
+    if named is not None and arn.rpartition("/")[2] != named:
+        return _any_key(call)
     try:
         return find(call.world, arn, call.caller, call.region, "kms:Decrypt", cross_account=True)
     except AwsError as error:
@@ -160,11 +175,12 @@ def _decrypt_key(call: Call) -> Found:
 
 
 def _decrypt_access(call: Call) -> Sequence[Access]:
-    if "DryRunModifiers" in call.parameters:
-        raise not_imitated("the parameter DryRunModifiers of Decrypt")
     if "Recipient" in call.parameters:
         raise not_imitated("the parameter Recipient of Decrypt (attested enclaves)")
-    if "CiphertextBlob" not in call.parameters:
+    if _ignores_ciphertext(call):
+        if "KeyId" not in call.parameters:
+            raise errors.required("keyId")
+    elif "CiphertextBlob" not in call.parameters:
         raise errors.required("ciphertextBlob")
     return _use(call, _decrypt_key(call))
 
@@ -176,6 +192,8 @@ def _decrypt(call: Call, found: Found) -> Answer:
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html
     """
     _check_algorithm(call)
+    if _ignores_ciphertext(call):
+        raise errors.dry_run()
     blob, key = _parsed(call), found.key
     if blob.key_arn != key.arn:
         raise errors.incorrect_key()
@@ -201,7 +219,7 @@ def _decrypt(call: Call, found: Found) -> Answer:
 def _recorded_decrypt(call: Call) -> Mapping[str, Any]:
     """Source: https://docs.aws.amazon.com/kms/latest/developerguide/ct-decrypt.html"""
     recorded = trail.request(call, encryptionAlgorithm=KEY_SPEC)
-    if "keyId" not in recorded and "CiphertextBlob" in call.parameters:
+    if "keyId" not in recorded:
         try:
             recorded["keyId"] = _parsed(call).key_arn
         except AwsError:

@@ -90,15 +90,23 @@ def _covers(parent: KeyGrant, operations: frozenset[str], call: Call) -> bool:
     The child has some of its operations, and constraints at least as strict.
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
     """
-    subset, equals = _constraints(call)
+    subset, equals = (None if pairs is None else _folded(pairs) for pairs in _constraints(call))
     if not operations <= set(parent.operations):
         return False
     if parent.equals is not None:
-        return equals == parent.equals
+        return equals == _folded(parent.equals)
     if parent.subset is not None:
         child = equals if equals is not None else subset
-        return child is not None and parent.subset.items() <= child.items()
+        return child is not None and _folded(parent.subset).items() <= child.items()
     return True
+
+
+def _folded(pairs: Mapping[str, str]) -> dict[str, str]:
+    """A constraint's pairs: the key of each is not case sensitive, its value is.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GrantConstraints.html
+    """
+    return {key.lower(): value for key, value in pairs.items()}
 
 
 def _for_service(call: Call) -> bool:
@@ -218,12 +226,13 @@ def _shown(grant: KeyGrant) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "KeyId": grant.key_arn,
         "GrantId": grant.grant_id,
-        "Name": grant.name,
         "CreationDate": grant.created,
         "GranteePrincipal": grant.shown(grant.grantee),
         "IssuingAccount": grant.issuing_account,
         "Operations": list(grant.operations),
     }
+    if grant.name:
+        entry["Name"] = grant.name
     if grant.retiring is not None:
         entry["RetiringPrincipal"] = grant.shown(grant.retiring)
     if grant.subset is not None:

@@ -193,7 +193,7 @@ def _described(call: Call, found: Found) -> Answer:
 
 def _enable(call: Call, found: Found) -> Answer:
     """Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKey.html"""
-    found.key.enabled = True
+    found.key.enable(call.time)
     return Answer(record_response={"keyId": found.key.arn})
 
 

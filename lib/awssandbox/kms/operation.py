@@ -61,6 +61,7 @@ def key_operation(
     def served(call: Call) -> Answer:
         found = found_for(call)
         keystates.check(call.operation, found.key)
+        found.key.material(call.time)  # a rotation that is due comes before any change
         answer = serve(call, found)
         request = recorded(call) if answer.record_request is DERIVED else answer.record_request
         resources = answer.resources or (trail.key_resource(found.key),)

@@ -59,7 +59,6 @@ def _status(call: Call, found: Found) -> Answer:
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyRotationStatus.html
     """
     key = found.key
-    key.material(call.time)
     if key.rotation is None or key.state == "PendingDeletion":
         return Answer({"KeyId": key.arn, "KeyRotationEnabled": False})
     output: dict[str, Any] = {

@@ -129,6 +129,17 @@ class Key:
         """The key's grants as the decision engine reads them."""
         return tuple(grant.for_decision() for grant in self.grants.values())
 
+    def enable(self, now: datetime) -> None:
+        """Let the key be used; a rotation that it missed while disabled is made now, once.
+
+        Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyRotationStatus.html
+        """
+        self.material(now)
+        self.enabled = True
+        if self.rotation and self.rotation.next_at <= now:
+            self.materials.append(new_material())
+            self.rotation.next_at = now + timedelta(days=self.rotation.period_days)
+
     def material(self, now: datetime) -> KeyMaterial:
         """The key material in use at `now`, after any automatic rotation that is due.
 

@@ -22,6 +22,7 @@ from conftest import ACCOUNT, REGION, START, Credentials, Served
 
 OTHER_ACCOUNT = "444455556666"
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"
+ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:user/administrator"
 DELEGATION = {
     "Sid": "Enable IAM User Permissions",
     "Effect": "Allow",
@@ -45,6 +46,7 @@ class Kms:
         self.served = served
         self._session = boto3.Session(region_name=REGION)
         self._clients: dict[tuple[Credentials, str], Any] = {}
+        self._accounts: dict[str, Served] = {}
         self.admin = self.of(served.administrator)
 
     def of(self, credentials: Credentials, region: str = REGION) -> Any:
@@ -62,10 +64,14 @@ class Kms:
             )
         return self._clients[credentials, region]
 
-    def of_account(self, account: str) -> Any:
-        """KMS as the administrator of another account calls it."""
-        keys = self.served.world.iam.administrator(account)
-        return self.of((keys.access_key_id, keys.secret_access_key, None))
+    def account(self, account: str) -> Served:
+        """The same sandbox as the administrator of another account sees it."""
+        if account not in self._accounts:
+            world = self.served.world
+            keys = world.iam.administrator(account)
+            credentials = (keys.access_key_id, keys.secret_access_key, None)
+            self._accounts[account] = Served(world, self.served.url, credentials)
+        return self._accounts[account]
 
     def key(self, *statements: Mapping[str, Any], **more: Any) -> str:
         """The ARN of a new key, whose policy delegates to the account and has `statements` too."""
@@ -87,7 +93,10 @@ class Kms:
 
     def close(self) -> None:
         """Close the clients' connections."""
-        for client in [*self._clients.values(), *self.served.clients]:
+        clients = [*self._clients.values(), *self.served.clients]
+        for served in self._accounts.values():
+            clients += served.clients
+        for client in clients:
             client.close()
 
 
