@@ -570,6 +570,8 @@ def _in_aws_words(message: str, operation: str, parameters: Mapping[str, Any]) -
     found = re.fullmatch(r"Policy (arn:\S+) not found", message)
     if found:
         return f"Policy {found[1]} was not found."
+    if operation.startswith("Attach"):
+        return f"Policy {parameters['PolicyArn']} does not exist or is not attachable."
     found = re.fullmatch(r"Instance profile (\S+) not found", message)
     if found:
         return f"Instance Profile {found[1]} cannot be found."

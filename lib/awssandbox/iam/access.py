@@ -218,7 +218,6 @@ TABLE: Final[Mapping[str, Rule]] = {
     "TagPolicy": _on("policy"),
     "UntagPolicy": _on("policy"),
     "ListPolicyTags": _on("policy"),
-    "ListEntitiesForPolicy": _on("policy"),
     # instance profiles
     "CreateInstanceProfile": _new("instance-profile", "InstanceProfileName", "TagInstanceProfile"),
     "GetInstanceProfile": _on("instance-profile"),

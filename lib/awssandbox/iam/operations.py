@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from awssandbox.call import Answer, Call, Operation
+from awssandbox.call import DERIVED, Answer, Call, Operation
 from awssandbox.iam import errors
 from awssandbox.iam.access import TABLE, user_name
 from awssandbox.iam.rules import RULES, ask
@@ -63,10 +63,12 @@ def _serve(call: Call) -> Answer:
         return Answer()
     if call.operation == "UpdateRole":
         given = {**_current(call), **given}
+    asked = DERIVED if call.parameters else None
     if call.operation in _LISTS:
-        return Answer(_page(call, given))
+        return Answer(_page(call, given), record_request=asked)
     output = ask(call, call.operation, **given)
-    return Answer(output, record_response=_recorded(output) if not _reads(call.operation) else None)
+    made = None if _reads(call.operation) else _recorded(output)
+    return Answer(output, record_request=asked, record_response=made)
 
 
 def _is_attached(call: Call) -> bool:

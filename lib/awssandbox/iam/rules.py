@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from awssandbox.call import Call
+from awssandbox.errors import not_imitated
 from awssandbox.iam import errors
 from awssandbox.iam.documents import (
     INLINE_POLICIES_SIZE,
@@ -105,7 +106,8 @@ def _tags(call: Call) -> None:
 def _attach(call: Call) -> None:
     kind = call.operation.removeprefix("Attach").removesuffix("Policy")
     owner = {f"{kind}Name": call.parameters[f"{kind}Name"]}
-    attached = ask(call, f"ListAttached{kind}Policies", **owner)["AttachedPolicies"]
+    listed = ask(call, f"ListAttached{kind}Policies", **owner)["AttachedPolicies"]
+    attached = {one["PolicyArn"] for one in listed} - {call.parameters["PolicyArn"]}
     if len(attached) >= ATTACHED_POLICIES:
         raise errors.limit_exceeded(
             f"Cannot exceed quota for PoliciesPer{kind}: {ATTACHED_POLICIES}"
@@ -132,6 +134,11 @@ def _delete_policy(call: Call) -> None:
             "This policy has more than one version. Before you delete a policy, you must delete "
             "the policy's versions. The default version is deleted with the policy."
         )
+
+
+def _list_policies(call: Call) -> None:
+    if "PolicyUsageFilter" in call.parameters:
+        raise not_imitated("lists of policies by their usage (PolicyUsageFilter)")
 
 
 def _of_the_account(call: Call) -> None:
@@ -178,6 +185,7 @@ RULES: Final[Mapping[str, Sequence[Rule]]] = {
     "DeletePolicyVersion": (_of_the_account,),
     "SetDefaultPolicyVersion": (_of_the_account,),
     "DeletePolicy": (_delete_policy,),
+    "ListPolicies": (_list_policies,),
     "PutUserPermissionsBoundary": (_boundary,),
     "PutRolePermissionsBoundary": (_boundary,),
     "AttachUserPolicy": (_attach,),

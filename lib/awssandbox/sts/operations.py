@@ -47,7 +47,8 @@ def _get_caller_identity(call: Call) -> Answer:
     """
     caller = call.caller
     return Answer(
-        {"UserId": caller.principal_id, "Account": caller.account, "Arn": caller.principal.arn}
+        {"UserId": caller.principal_id, "Account": caller.account, "Arn": caller.principal.arn},
+        record_request=None,
     )
 
 

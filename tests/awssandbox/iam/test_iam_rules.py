@@ -87,6 +87,11 @@ MISSING: list[tuple[str, dict[str, Any], str]] = [
         f"Policy {POLICY}No does not exist or is not attachable.",
     ),
     (
+        "AttachGroupPolicy",
+        {"GroupName": "Group", "PolicyArn": f"{POLICY}No"},
+        f"Policy {POLICY}No does not exist or is not attachable.",
+    ),
+    (
         "DetachRolePolicy",
         {"RoleName": "Role", "PolicyArn": POLICY},
         f"Policy {POLICY} was not found.",
@@ -306,6 +311,19 @@ def test_quotas(sandbox: Sandbox, made: Any, calls: list[Any], text: str) -> Non
     assert refusal(lambda: run(sandbox, calls[-1])) == ("LimitExceeded", text, 409)
 
 
+def test_what_is_attached_already_counts_once(sandbox: Sandbox) -> None:
+    made, calls, _ = QUOTAS[2]
+    run(sandbox, made, *calls[:-2], calls[1])
+    attached = run(sandbox, ("ListAttachedRolePolicies", {"RoleName": "Role"}))["AttachedPolicies"]
+    assert len(attached) == 10
+
+
+def test_policies_are_not_listed_by_usage(sandbox: Sandbox) -> None:
+    """moto would ignore the filter."""
+    asked = ("ListPolicies", {"PolicyUsageFilter": "PermissionsBoundary"})
+    assert refusal(lambda: run(sandbox, asked))[0] == "NotImplemented"
+
+
 def test_awss_own_policies_cannot_be_changed(sandbox: Sandbox) -> None:
     change = ("CreatePolicyVersion", {"PolicyArn": ADMINISTRATOR, "PolicyDocument": ALLOW})
     assert refusal(lambda: run(sandbox, change))[0] == "ValidationError"
@@ -414,6 +432,8 @@ def test_no_record_holds_a_secret_access_key(sandbox: Sandbox) -> None:
         "createDate": "Jan 31, 2026, 9:00:00 AM",
     }
     assert key["SecretAccessKey"] not in json.dumps(record)
+    run(sandbox, ("ListUsers", {}))
+    assert sandbox.record("ListUsers", "us-east-1")["requestParameters"] is None
 
 
 # Identifiers, times, stores ----------------------------------------------------------------------

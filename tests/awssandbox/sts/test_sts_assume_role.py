@@ -51,6 +51,7 @@ def test_everybody_may_ask_who_they_are_even_against_a_deny(sandbox: Sandbox) ->
     ann = sandbox.user("ann", deny)
     answer = sandbox.client("sts", ann).get_caller_identity()
     assert (answer["UserId"], answer["Account"], answer["Arn"]) == (ann.principal_id, ACCOUNT, ANN)
+    assert sandbox.record("GetCallerIdentity")["requestParameters"] is None
     root = sandbox.client("sts").get_caller_identity()
     assert (root["UserId"], root["Arn"]) == (ACCOUNT, ROOT)
     role(sandbox, trust({"AWS": ROOT}), deny)
