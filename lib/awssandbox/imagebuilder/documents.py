@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 DOCUMENT_PAGE: Final = (
     "https://docs.aws.amazon.com/imagebuilder/latest/userguide/image-workflow-create-document.html"

@@ -94,14 +94,14 @@ class _Sdk:
     """The parts of the Encryption SDK that are used here."""
 
     def __init__(self) -> None:
-        from aws_encryption_sdk import (  # type: ignore[import-untyped]
+        from aws_encryption_sdk import (
             CommitmentPolicy,
             EncryptionSDKClient,
         )
-        from aws_encryption_sdk.exceptions import (  # type: ignore[import-untyped]
+        from aws_encryption_sdk.exceptions import (
             AWSEncryptionSDKClientError,
         )
-        from aws_encryption_sdk.key_providers.kms import (  # type: ignore[import-untyped]
+        from aws_encryption_sdk.key_providers.kms import (
             KMSMasterKey,
         )
 

@@ -277,7 +277,8 @@ def _failed(call: Call, image: ResourceArn, workflow: Workflow, failure: str) ->
 def get(call: Call) -> Answer:
     """The image of one build version, with the state in which its build ended.
 
-    A version ARN resolves to the latest AVAILABLE build, and no build here becomes AVAILABLE.
+    A version ARN resolves to the latest AVAILABLE build, and no build here becomes AVAILABLE. The
+    distribution configuration is left out: its shape requires what is in it, and none is held.
     Source: the model of GetImage.
     """
     text = call.parameters[_ARN]
@@ -311,7 +312,7 @@ def _detail(image: Image) -> dict[str, Any]:
     for key in ("imageTestsConfiguration", "tags"):
         if request.get(key) is not None:
             detail[key] = request[key]
-    for key in ("imageRecipe", "containerRecipe", "distributionConfiguration"):
+    for key in ("imageRecipe", "containerRecipe"):
         if request.get(f"{key}Arn") is not None:
             detail[key] = {"arn": request[f"{key}Arn"]}
     return detail
