@@ -39,7 +39,7 @@ def encryption_context(arn: ResourceArn) -> dict[str, str]:
     return {CONTEXT_KEY: f"{arn.version_arn}/*"}
 
 
-class KmsRefusal(Exception):  # noqa: N818 (KMS's answer, not a fault of ours)
+class KmsRefusal(Exception):
     """KMS refused the one call that the SDK made; `cause` is KMS's own error."""
 
     def __init__(self, cause: AwsError) -> None:

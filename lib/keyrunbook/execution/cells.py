@@ -20,14 +20,14 @@ from typing import Any, Protocol
 
 import nbformat
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-untyped]
-from papermill.engines import (  # type: ignore[import-untyped]
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import (
     NBClientEngine,
     NotebookExecutionManager,
 )
-from papermill.exceptions import PapermillException  # type: ignore[import-untyped]
-from papermill.iorw import papermill_io  # type: ignore[import-untyped]
-from papermill.log import logger  # type: ignore[import-untyped]
+from papermill.exceptions import PapermillException
+from papermill.iorw import papermill_io
+from papermill.log import logger
 
 from keyrunbook.execution.kernels import KernelError, WarmKernel, kernel_manager
 from keyrunbook.execution.result import write_atomically

@@ -38,7 +38,7 @@ def load_papermill() -> Any:
 
     grammar = "rfc3987_syntax"
     if grammar in sys.modules or "jsonschema" in sys.modules:
-        import papermill  # type: ignore[import-untyped]
+        import papermill
 
         return papermill
     sys.modules[grammar] = None  # type: ignore[assignment]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from keyrunbook.errors import ParameterError
 
