@@ -322,9 +322,11 @@ class Verdict:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """The records that the verdict rests on, oldest first."""
+        """The records that the verdict rests on, oldest first; the data key before its Decrypt."""
         found = {record.event_id: record for clause in self.clauses for record in clause.records}
-        return tuple(sorted(found.values(), key=_order))
+        return tuple(
+            sorted(found.values(), key=lambda one: (one.time, one.name != GENERATE, one.event_id))
+        )
 
     @property
     def events(self) -> tuple[str, ...]:

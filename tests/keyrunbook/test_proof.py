@@ -182,6 +182,16 @@ def test_the_true_logs_verdict_as_the_ledger_holds_it() -> None:
     assert verdict.needs == frozenset()
 
 
+def test_the_data_key_stands_before_the_decrypt_of_its_second() -> None:
+    log = true_log()
+    log["generate"]["eventID"] = "z"
+    for name in ("decrypt", "get"):
+        change(log[name], {"at_s": 0})
+    asked = claim(prover_reads=(Read(CREATED, CREATED, NAMES["OPERATOR"]),))
+    verdict = prove(parsed(log), asked, searched_all(asked))
+    assert [record.name for record in verdict.records] == [GENERATE, DECRYPT]
+
+
 def test_what_is_missing_is_said_clause_by_clause() -> None:
     verdict = prove([], claim(), searched_all(claim()))
     assert [text.split(":")[0] for text in verdict.missing] == ["encrypted", "readable"]
