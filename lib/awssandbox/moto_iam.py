@@ -105,9 +105,18 @@ class Iam:
         if new:
             for name, data in MANAGED_POLICIES.items():
                 policy = AWSManagedPolicy.from_data(name, account, "us-east-1", dict(data))
-                policy.id = self._world.ids.unique_id("ANPA", "managed policy", name)
+                policy.id = data["PolicyId"]
                 backend.managed_policies[policy.arn] = policy
         return backend
+
+    def _stored(self, account: str, store: str, name: str) -> Any:
+        """A thing in moto's store; None where there is none. No account is made by looking."""
+        if account not in iam_backends:
+            return None
+        things = getattr(self._backend(account), store)
+        if store == "roles":  # kept by their ids
+            return next((role for role in things.values() if role.name == name), None)
+        return things.get(name)
 
     # Looking up ----------------------------------------------------------------------------------
 
@@ -155,7 +164,7 @@ class Iam:
     def user(self, account: str, name: str) -> IamPrincipal | None:
         """A user, with its own and its groups' policies."""
         with self._lent():
-            user = _get(iam_backends, account, "users", name)
+            user = self._stored(account, "users", name)
             if user is None:
                 return None
             backend = self._backend(account)
@@ -176,7 +185,7 @@ class Iam:
     def role(self, account: str, name: str) -> IamPrincipal | None:
         """A role, with its policies and its trust policy as it is now."""
         with self._lent():
-            role = _get(iam_backends, account, "roles", name)
+            role = self._stored(account, "roles", name)
             if role is None:
                 return None
             return IamPrincipal(
@@ -198,7 +207,7 @@ class Iam:
         `kind` is ``user``, ``role``, ``group``, ``instance-profile`` or ``policy`` (by its ARN).
         """
         with self._lent():
-            found = _get(iam_backends, account, _STORES[kind], name)
+            found = self._stored(account, _STORES[kind], name)
             return None if found is None else (str(found.arn), _tags(found))
 
     def names(self, account: str, kind: str) -> tuple[str, ...]:
@@ -519,16 +528,6 @@ def _made(
         return backend.get_instance_profile(parameters["InstanceProfileName"])
     kind = operation.removeprefix("Create")
     return getattr(backend, f"get_{kind.lower()}")(parameters[f"{kind}Name"])
-
-
-def _get(accounts: Mapping[str, Any], account: str, store: str, name: str) -> Any:
-    """A thing in moto's store; None where there is none. No account is made by looking."""
-    if account not in accounts:
-        return None
-    things = getattr(accounts[account]["aws"], store)
-    if store == "roles":  # kept by their ids
-        return next((role for role in things.values() if role.name == name), None)
-    return things.get(name)
 
 
 def _tags(thing: Any) -> dict[str, str]:

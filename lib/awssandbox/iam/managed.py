@@ -12,7 +12,6 @@ from typing import Any, Final
 
 MANAGED_POLICIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "AdministratorAccess": {
-        "Arn": "arn:aws:iam::aws:policy/AdministratorAccess",
         "CreateDate": "2015-02-06T18:39:46+00:00",
         "DefaultVersionId": "v1",
         "Document": {
@@ -20,6 +19,7 @@ MANAGED_POLICIES: Final[Mapping[str, Mapping[str, Any]]] = {
             "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
         },
         "Path": "/",
+        "PolicyId": "ANPAIWMBCKSKIEE64ZLYK",
         "UpdateDate": "2015-02-06T18:39:46+00:00",
     },
 }
