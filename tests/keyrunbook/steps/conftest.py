@@ -1,0 +1,43 @@
+"""A private sandbox that the tests of the steps share, and a job on it with names of its own."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from jobs import Job
+from keyrunbook.aws.clients import Clients, sandbox_clients
+from keyrunbook.sandboxes import HANDED_OVER, Sandbox, start_private
+
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[Sandbox]:
+    with start_private() as started:
+        started.ready()
+        yield started
+
+
+@pytest.fixture
+def on_sandbox(shared_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The shared sandbox, handed over by the environment."""
+    monkeypatch.setenv(HANDED_OVER, str(shared_sandbox.path))
+    return shared_sandbox
+
+
+@pytest.fixture
+def new_job(on_sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Job]:
+    """Makes jobs on the shared sandbox."""
+    word = f"j{zlib.crc32(request.node.nodeid.encode()):x}"
+    return lambda more="", **given: Job(tmp_path, word + more, **given)
+
+
+@pytest.fixture
+def job(new_job: Callable[..., Job]) -> Job:
+    return new_job()
+
+
+@pytest.fixture
+def aws(on_sandbox: Sandbox) -> Clients:
+    """Clients of the account's administrator: what happens behind the run's back."""
+    return sandbox_clients(on_sandbox.ready())

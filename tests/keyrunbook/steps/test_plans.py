@@ -1,0 +1,288 @@
+"""Plans compare with literals: what each step would call, for each state of the account."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from keyrunbook import policies
+from keyrunbook.errors import ParameterError
+from keyrunbook.parameters import Parameters
+from keyrunbook.plan import Plan
+from keyrunbook.show.tables import policies_of
+from keyrunbook.steps import clean_up, create_key, encrypt_workflow, grant_access, revoke_access
+from keyrunbook.steps.common import Place
+
+PLACE = Place("r1", "111122223333", "aws", "us-west-2", "sandbox", {"keyrunbook:run": "r1"})
+KEY_ARN = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+KEY: dict[str, Any] = {
+    "Arn": KEY_ARN, "KeyId": KEY_ARN.rsplit("/", 1)[1], "KeyManager": "CUSTOMER",
+    "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT", "KeyState": "Enabled",
+}  # fmt: skip
+ROLE_ARN = "arn:aws:iam::111122223333:role/Builder"
+WORKFLOW = "arn:aws:imagebuilder:us-west-2:111122223333:workflow/build/encrypted-build/1.0.0/1"
+START = policies.administrators_policy("aws", "111122223333")
+PARAMETERS = Parameters(execution_role="Builder")
+
+
+def calls(plan: Plan) -> list[str]:
+    return [change.call for change in plan]
+
+
+# 01
+
+
+NO_KEY = create_key.State(PLACE, None, rotates=False, alias_key_id=None, made_here=False)
+READY = create_key.State(PLACE, KEY, rotates=True, alias_key_id=KEY["KeyId"], made_here=True)
+
+
+def test_a_key_with_rotation_and_alias() -> None:
+    made, rotated, named = create_key.plan(NO_KEY, PARAMETERS)
+    assert made.call == "kms:CreateKey"
+    assert json.loads(made.parameters["Policy"]) == START
+    assert made.parameters["Tags"] == [{"TagKey": "keyrunbook:run", "TagValue": "r1"}]
+    assert dict(rotated.parameters) == {"KeyId": "${create_key.key_arn}"}
+    assert dict(named.parameters) == {
+        "AliasName": "alias/imagebuilder-workflows",
+        "TargetKeyId": "${create_key.key_arn}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "planned"),
+    [
+        (READY, []),
+        (replace(READY, rotates=False), ["kms:EnableKeyRotation"]),
+        (replace(READY, alias_key_id=None), ["kms:CreateAlias"]),
+    ],
+)
+def test_only_what_is_missing(state: create_key.State, planned: list[str]) -> None:
+    assert calls(create_key.plan(state, PARAMETERS)) == planned
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (replace(READY, alias_key_id="other"), "belongs to the key other already"),
+        (replace(NO_KEY, alias_key_id="other"), "belongs to the key other already"),
+        (replace(READY, key={**KEY, "KeyState": "PendingDeletion"}), "state PendingDeletion"),
+        (replace(READY, key={**KEY, "KeyManager": "AWS"}), "is an AWS managed key"),
+        (replace(READY, key={**KEY, "KeySpec": "RSA_2048"}), "is RSA_2048"),
+        (replace(READY, key={**KEY, "KeyUsage": "GENERATE_VERIFY_MAC"}), "GENERATE_VERIFY_MAC"),
+    ],
+)
+def test_a_key_that_cannot_serve(state: create_key.State, told: str) -> None:
+    with pytest.raises(ParameterError, match=told):
+        create_key.plan(state, PARAMETERS)
+
+
+# 02
+
+
+UNGRANTED = grant_access.State(PLACE, KEY_ARN, "Builder", ROLE_ARN, START, None)
+WANTED_KEY_POLICY, WANTED_ROLE_POLICY = grant_access.wanted(UNGRANTED, ROLE_ARN)
+GRANTED = replace(UNGRANTED, key_policy=WANTED_KEY_POLICY, role_policy=WANTED_ROLE_POLICY)
+
+
+def test_both_steps_of_the_page() -> None:
+    key_policy, role_policy = grant_access.plan(UNGRANTED, PARAMETERS)
+    assert (key_policy.call, role_policy.call) == ("kms:PutKeyPolicy", "iam:PutRolePolicy")
+    assert json.loads(key_policy.parameters["Policy"])["Statement"] == [
+        *START["Statement"],
+        {
+            "Sid": "WorkflowKeyUser1",
+            "Effect": "Allow",
+            "Principal": {"AWS": ROLE_ARN},
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": "*",
+            "Condition": {
+                "StringLike": {
+                    "kms:EncryptionContext:aws:imagebuilder:arn": (
+                        "arn:aws:imagebuilder:*:111122223333:workflow/*"
+                    )
+                }
+            },
+        },
+    ]
+    assert key_policy.keep == {"policy": START}
+    assert json.loads(role_policy.parameters["PolicyDocument"])["Statement"][0]["Resource"] == (
+        KEY_ARN
+    )
+
+
+def test_a_role_is_made_on_the_sandbox_only_and_trusts_image_builder_for_this_account() -> None:
+    without = replace(UNGRANTED, role_arn=None)
+    role, *_ = grant_access.plan(without, PARAMETERS)
+    assert role.call == "iam:CreateRole"
+    assert (role.parameters["RoleName"], role.parameters["Path"]) == ("Builder", "/")
+    [statement] = json.loads(role.parameters["AssumeRolePolicyDocument"])["Statement"]
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "111122223333"}}
+    on_aws = replace(without, place=replace(PLACE, target="aws"))
+    with pytest.raises(ParameterError, match="There is no role 'Builder' in the account"):
+        grant_access.plan(on_aws, PARAMETERS)
+
+
+def test_a_role_given_by_arn_keeps_its_path() -> None:
+    given = Parameters(execution_role="arn:aws:iam::111122223333:role/team/images/Builder")
+    role, key_policy, _ = grant_access.plan(replace(UNGRANTED, role_arn=None), given)
+    assert (role.parameters["RoleName"], role.parameters["Path"]) == ("Builder", "/team/images/")
+    statement = json.loads(key_policy.parameters["Policy"])["Statement"][-1]
+    assert statement["Principal"]["AWS"] == given.execution_role
+
+
+def test_granted_access_is_granted_once() -> None:
+    assert calls(grant_access.plan(GRANTED, PARAMETERS)) == []
+
+
+def test_statements_of_others_stay_and_ours_is_put_in_its_place() -> None:
+    theirs = {"Sid": "Theirs", "Effect": "Allow", "Principal": "*", "Action": "kms:X"}
+    ours = {"Sid": "WorkflowKeyUser1", "Effect": "Deny"}
+    policy = {"Version": "2012-10-17", "Statement": [ours, theirs, *START["Statement"]]}
+    change, *_ = grant_access.plan(replace(UNGRANTED, key_policy=policy), PARAMETERS)
+    sids = [one["Sid"] for one in json.loads(change.parameters["Policy"])["Statement"]]
+    assert sids == ["WorkflowKeyUser1", "Theirs", "Allow access for key administrators"]
+
+
+def test_a_key_policy_that_is_too_long_is_not_sent() -> None:
+    long = {"Sid": "Long", "Effect": "Allow", "Principal": "*", "Action": ["kms:X" * 7000]}
+    policy = {"Version": "2012-10-17", "Statement": [long, *START["Statement"]]}
+    with pytest.raises(ParameterError, match=r"bytes; KMS takes 32768"):
+        grant_access.plan(replace(UNGRANTED, key_policy=policy), PARAMETERS)
+
+
+def test_the_documents_are_shown_as_they_are_sent() -> None:
+    plan = grant_access.plan(replace(UNGRANTED, role_arn=None), PARAMETERS)
+    rows = policies_of(plan).rows
+    assert [(row[0], row[1]) for row in rows] == [
+        ("iam:CreateRole", "AssumeRolePolicyDocument"),
+        ("kms:PutKeyPolicy", "Policy"),
+        ("iam:PutRolePolicy", "PolicyDocument"),
+    ]
+    assert [json.loads(row[2]) for row in rows][1:] == [WANTED_KEY_POLICY, WANTED_ROLE_POLICY]
+    assert "\n  " in rows[0][2]
+    assert policies_of(Plan("02_grant_access")).note == "No policy is sent: they are so already."
+
+
+# 03
+
+
+PRESENT = {"arn": WORKFLOW, "kmsKeyId": KEY_ARN, "data": "document"}
+
+
+@pytest.mark.parametrize(
+    ("present", "planned"),
+    [
+        (PRESENT, []),
+        (None, ["imagebuilder:CreateWorkflow"]),
+        ({**PRESENT, "data": "other"}, ["imagebuilder:CreateWorkflow"]),
+        ({**PRESENT, "kmsKeyId": KEY_ARN[:-1] + "0"}, ["imagebuilder:CreateWorkflow"]),
+        ({"arn": WORKFLOW, "data": "document"}, ["imagebuilder:CreateWorkflow"]),
+    ],
+)
+def test_a_workflow_is_created_unless_it_is_so(
+    present: dict[str, Any] | None, planned: list[str]
+) -> None:
+    state = encrypt_workflow.State(PLACE, KEY_ARN, present, "document")
+    assert calls(encrypt_workflow.plan(state, PARAMETERS)) == planned
+
+
+def test_the_workflow_names_the_key() -> None:
+    [change] = encrypt_workflow.plan(
+        encrypt_workflow.State(PLACE, KEY_ARN, None, "document"), PARAMETERS
+    )
+    assert dict(change.parameters) == {
+        "name": "encrypted-build",
+        "semanticVersion": "1.0.0",
+        "type": "BUILD",
+        "data": "document",
+        "kmsKeyId": KEY_ARN,
+        "tags": {"keyrunbook:run": "r1"},
+    }
+
+
+# 05
+
+
+def test_revoking_closes_both_paths_and_restoring_opens_both() -> None:
+    closed = revoke_access.plan(GRANTED, PARAMETERS)
+    assert calls(closed) == ["kms:PutKeyPolicy", "iam:DeleteRolePolicy"]
+    assert policies.same(json.loads(closed.changes[0].parameters["Policy"]), START)
+    assert calls(revoke_access.first_path(closed)) == ["kms:PutKeyPolicy"]
+    assert calls(revoke_access.plan(UNGRANTED, PARAMETERS)) == []
+    opened = revoke_access.restore(UNGRANTED, PARAMETERS)
+    assert calls(opened) == ["kms:PutKeyPolicy", "iam:PutRolePolicy"]
+    assert calls(revoke_access.restore(GRANTED, PARAMETERS)) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "planned"),
+    [
+        (replace(GRANTED, key_policy=START), ["iam:DeleteRolePolicy"]),
+        (replace(GRANTED, role_policy=None), ["kms:PutKeyPolicy"]),
+    ],
+)
+def test_revoking_plans_only_the_paths_that_are_open(
+    state: grant_access.State, planned: list[str]
+) -> None:
+    assert calls(revoke_access.plan(state, PARAMETERS)) == planned
+
+
+# 06
+
+
+MADE = clean_up.State(
+    (WORKFLOW,), "alias/a", "Builder", GRANTED, KEY, key_made=True, rotation_made=False
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "planned"),
+    [
+        pytest.param(
+            MADE,
+            [
+                "imagebuilder:DeleteWorkflow",
+                "iam:DeleteRolePolicy",
+                "iam:DeleteRole",
+                "kms:DeleteAlias",
+                "kms:ScheduleKeyDeletion",
+            ],
+            id="from the outside in, the key last",
+        ),
+        pytest.param(
+            replace(MADE, role=None, alias=None, key_made=False),
+            ["imagebuilder:DeleteWorkflow", "iam:DeleteRolePolicy", "kms:PutKeyPolicy"],
+            id="what was there before stays, without this run's statements",
+        ),
+        pytest.param(
+            replace(MADE, alias=None, key_made=False, rotation_made=True),
+            [
+                "imagebuilder:DeleteWorkflow",
+                "iam:DeleteRolePolicy",
+                "kms:PutKeyPolicy",
+                "iam:DeleteRole",
+                "kms:DisableKeyRotation",
+            ],
+            id="a key policy is put before the role that it names goes",
+        ),
+        pytest.param(
+            clean_up.State(
+                (), None, None, replace(GRANTED, role_arn=None, role_policy=None),
+                {**KEY, "KeyState": "PendingDeletion", "DeletionDate": datetime.now(UTC)},
+                key_made=True, rotation_made=False,
+            ),
+            [],
+            id="nothing is left to do",
+        ),
+    ],
+)  # fmt: skip
+def test_clean_up(state: clean_up.State, planned: list[str]) -> None:
+    assert calls(clean_up.plan(state, PARAMETERS)) == planned
+
+
+def test_the_key_waits_as_long_as_is_asked() -> None:
+    *_, key = clean_up.plan(MADE, Parameters(pending_window_days=7))
+    assert dict(key.parameters) == {"KeyId": KEY_ARN, "PendingWindowInDays": 7}
