@@ -19,8 +19,8 @@ GetWorkflow names another key or none, or a pair under another key. All else is 
 lost, and a verdict must outlive that: where GetWorkflow names no key ARN, a pair decides only if no
 other data key of the version was made at the same time.
 
-`claim` and `searched` are what the judge is given, `verdict` what it answers; `sound` and `tied` are
-the first two rules, `judge` the third and the weighing.
+`claim` and `searched` are what the judge is given, `verdict` what it answers; `sound` and `tied`
+are the first two rules, `judge` the third and the weighing.
 
 Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
 Source: https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.html
