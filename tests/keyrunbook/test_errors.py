@@ -16,6 +16,7 @@ STATUS: dict[type[RunbookError], int] = {
     errors.AwsRefused: 5,
     errors.Unreachable: 5,
     errors.CredentialsMissing: 5,
+    errors.OutputsNotWritable: 5,
     errors.SandboxGone: 5,
     errors.StepFailed: 5,
 }

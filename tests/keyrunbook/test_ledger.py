@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keyrunbook.errors import ParameterError
+from keyrunbook.errors import OutputsNotWritable, ParameterError
 from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, run_folder
 from keyrunbook.parameters import Parameters
 
@@ -222,7 +222,7 @@ def test_a_run_s_folder_is_made_and_left_empty(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ParameterError, match="cannot be written: Not a directory") as caught:
+    with pytest.raises(OutputsNotWritable, match="cannot be written: Not a directory") as caught:
         run_folder(tmp_path / "file", "x")
     assert str(tmp_path / "file" / "x") in caught.value.what
     assert "--outputs" in caught.value.fix
@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(ParameterError, match="cannot be written: Permission denied"):
+        with pytest.raises(OutputsNotWritable, match="cannot be written: Permission denied"):
             run_folder(tmp_path, "x")
     finally:
         tmp_path.chmod(0o700)
