@@ -83,7 +83,7 @@ def accept(text: str, world: World) -> StoredPolicy:
     try:
         iamaccess.parse_policy(text, kind="resource", name=POLICY_NAME)
     except iamaccess.MalformedPolicy as error:
-        raise errors.malformed(str(error)) from error
+        raise errors.malformed(error.reason) from error
     document: dict[str, Any] = json.loads(text)
     for statement in statements(document):
         _refuse_set_operators(statement.get("Condition") or {})

@@ -34,9 +34,7 @@ TRUST = {"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "sts:AssumeRol
 NO_KEY = "00000000-0000-4000-8000-000000000000"
 """The id of no key."""
 
-_CONFIG = Config(
-    retries={"total_max_attempts": 1, "mode": "standard"}, parameter_validation=False
-)
+_CONFIG = Config(retries={"total_max_attempts": 1, "mode": "standard"}, parameter_validation=False)
 
 
 class Kms:

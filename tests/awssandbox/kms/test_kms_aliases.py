@@ -95,9 +95,7 @@ REFUSED_NAMES = [
 
 @pytest.mark.parametrize(("name", "code", "text"), REFUSED_NAMES)
 @pytest.mark.parametrize("operation", ["create_alias", "update_alias", "delete_alias"])
-def test_a_name_that_is_refused(
-    kms: Kms, operation: str, name: str, code: str, text: str
-) -> None:
+def test_a_name_that_is_refused(kms: Kms, operation: str, name: str, code: str, text: str) -> None:
     asked = {"AliasName": name}
     if operation != "delete_alias":
         asked["TargetKeyId"] = NO_KEY
@@ -171,13 +169,15 @@ def test_an_alias_s_permission_is_needed_on_the_alias_and_on_each_key(kms: Kms) 
         for missing in resources:
             given = [r for r in resources if r != missing]
             client = kms.user(
-                f"{operation}-{key_id(missing)}", allow(operation, resource=given)  # type: ignore[arg-type]
+                f"{operation}-{key_id(missing)}",
+                allow(operation, resource=given),  # type: ignore[arg-type]
             )
             code, text = refused(getattr(client, method), **asked)
             assert code == "AccessDeniedException"
             assert f"kms:{operation} on resource: {missing} " in text
         client = kms.user(
-            f"{operation}-all", allow(operation, resource=list(resources))  # type: ignore[arg-type]
+            f"{operation}-all",
+            allow(operation, resource=list(resources)),  # type: ignore[arg-type]
         )
         assert outcome(getattr(client, method), **asked) == "allowed"
 

@@ -44,7 +44,9 @@ def test_a_key_s_metadata(kms: Kms) -> None:
     """Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html (examples)"""
     made = kms.admin.create_key(Description="Workflows")["KeyMetadata"]
     name = made["KeyId"]
-    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", name)
+    assert re.fullmatch(
+        r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", name
+    )
     assert timedelta() <= made["CreationDate"] - START < timedelta(minutes=10)
     assert re.fullmatch("[0-9a-f]{64}", made["CurrentKeyMaterialId"])
     del made["CreationDate"], made["CurrentKeyMaterialId"]
