@@ -415,6 +415,8 @@ def test_a_service_assumes_the_roles_that_trust_it(
     assert record["sourceIPAddress"] == record["userAgent"] == SERVICE
 
 
-def test_a_service_cannot_assume_what_is_not_there(sandbox: Sandbox) -> None:
-    with pytest.raises(AwsError, match=f"on resource: {ROLE}$"):
-        as_service(sandbox)
+@pytest.mark.parametrize("arn", [ROLE, ANN])
+def test_a_service_cannot_assume_what_is_no_role(sandbox: Sandbox, arn: str) -> None:
+    sandbox.user("ann")
+    with pytest.raises(AwsError, match=f"on resource: {arn}$"):
+        as_service(sandbox, arn=arn)
