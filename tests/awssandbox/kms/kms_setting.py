@@ -120,7 +120,7 @@ def document(*statements: Mapping[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
-def allow(*actions: str, resource: str = "*", **more: Any) -> dict[str, Any]:
+def allow(*actions: str, resource: Any = "*", **more: Any) -> dict[str, Any]:
     """A statement that allows KMS `actions`."""
     names = [f"kms:{action}" for action in actions]
     return {"Effect": "Allow", "Action": names, "Resource": resource, **more}

@@ -170,14 +170,14 @@ def test_an_alias_s_permission_is_needed_on_the_alias_and_on_each_key(kms: Kms) 
             given = [r for r in resources if r != missing]
             client = kms.user(
                 f"{operation}-{key_id(missing)}",
-                allow(operation, resource=given),  # type: ignore[arg-type]
+                allow(operation, resource=given),
             )
             code, text = refused(getattr(client, method), **asked)
             assert code == "AccessDeniedException"
             assert f"kms:{operation} on resource: {missing} " in text
         client = kms.user(
             f"{operation}-all",
-            allow(operation, resource=list(resources)),  # type: ignore[arg-type]
+            allow(operation, resource=list(resources)),
         )
         assert outcome(getattr(client, method), **asked) == "allowed"
 

@@ -253,7 +253,7 @@ def test_a_ciphertext_opens_only_in_its_region(kms: Kms, key: str) -> None:
 
 
 def test_another_account_decrypts_by_key_id_key_arn_alias_arn_or_none(kms: Kms) -> None:
-    """Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html (cross-account)"""
+    """Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html"""
     other = {"Principal": {"AWS": f"arn:aws:iam::{OTHER_ACCOUNT}:root"}}
     key = kms.key(allow("Decrypt", "Encrypt", **other))
     kms.admin.create_alias(AliasName="alias/shared", TargetKeyId=key)

@@ -351,6 +351,42 @@ def test_a_condition_on_the_grant_that_is_asked_for(
     assert outcome(client.create_grant, **whole) == expected
 
 
+@pytest.mark.parametrize(
+    ("operation", "context", "expected"),
+    [
+        ("Decrypt", {"a": "1"}, "AccessDeniedException"),
+        ("Encrypt", {"b": "1"}, "AccessDeniedException"),
+        ("Encrypt", {"A": "1"}, "NotImplemented"),
+        ("Encrypt", {"a": "1", "b": "1"}, "NotImplemented"),
+    ],
+)
+def test_a_grantee_that_grants_on_cannot_grant_more_than_it_has(
+    kms: Kms,
+    key: str,
+    session: Credentials,
+    operation: str,
+    context: dict[str, str],
+    expected: str,
+) -> None:
+    """What the grant does not cover is refused; what it covers is not imitated, and says so.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
+    """
+    give(kms, key, "Encrypt", "CreateGrant", Constraints={"EncryptionContextSubset": {"a": "1"}})
+    asked = {
+        "GranteePrincipal": ADMINISTRATOR,
+        "Operations": [operation],
+        "Constraints": {"EncryptionContextSubset": context},
+    }
+    assert outcome(kms.of(session).create_grant, KeyId=key, **asked) == expected
+
+
+def test_a_grant_to_a_whole_account_is_not_judged(kms: Kms, key: str) -> None:
+    give(kms, key, "Encrypt", GranteePrincipal=ROOT)
+    client = kms.user(f"Granter{next(_fresh)}")
+    assert outcome(client.encrypt, KeyId=key, Plaintext=b"x") == "NotImplemented"
+
+
 def test_grant_ids_follow_from_the_seed() -> None:
     def ids() -> list[str]:
         with kms_served() as kms:

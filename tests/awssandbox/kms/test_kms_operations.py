@@ -289,7 +289,7 @@ def test_who_may_not_use_a_key_is_not_told_its_state(kms: Kms) -> None:
 
 
 def test_which_operations_have_a_dry_run() -> None:
-    """Those of AWS's list that the sandbox serves; the model of the others has no such parameter."""
+    """Those of AWS's list that the sandbox serves; the others have no such parameter."""
     model = services.model("kms")
     having = [o for o in OPERATIONS if "DryRun" in model.operation_model(o).input_shape.members]
     assert having == list(DRY_RUN)
