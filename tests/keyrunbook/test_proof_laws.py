@@ -204,6 +204,30 @@ def test_without_what_it_rests_on_a_verdict_rests_on_another_pair_or_falls(
         assert without.outcome in {verdict.outcome, Outcome.NOT_YET}
 
 
+CONTRADICTIONS: list[dict[str, Any]] = [
+    {"resources/0/ARN": KEYS[1]},
+    {"errorCode": "AccessDenied"},
+    {"requestParameters/encryptionContext/aws-crypto-public-key": "forged"},
+    {"userIdentity/arn": CALLERS[1]},
+    {"at_s": 7},
+]
+
+
+@given(worlds, how, st.data())
+def test_records_that_contradict_each_other_never_bring_another_answer(
+    world: tuple[Build, ...], how: Any, data: st.DataObject
+) -> None:
+    """Somebody doubles records under their own event ids, with something else in them."""
+    log = log_of(world)
+    of_kms = sorted(name for name in log if not name.startswith("get"))
+    for name in data.draw(st.sets(st.sampled_from(of_kms), min_size=1)):
+        forged = copy.deepcopy(log[name])
+        change(forged, data.draw(st.sampled_from(CONTRADICTIONS)))
+        if forged != log[name]:
+            log[f"{name} forged"] = forged
+    assert judged(world, parsed(log), **how).outcome in allowed(world)
+
+
 UNRELATED: dict[str, dict[str, Any]] = {
     "another service's call": {"eventSource": "s3.amazonaws.com", "eventName": "GetObject"},
     "another call of KMS": {"eventName": "DescribeKey"},
