@@ -84,7 +84,8 @@ def verify(run: Run, progress: Callable[[Waited], None] | None = None) -> Verdic
 
     Waits no longer than waiting can help. A Decrypt that another call may own is settled by one
     more GetWorkflow, two clock skews after the last. The verdict goes into the ledger; the step is
-    done with any verdict. Raises AwsRefused where GetWorkflow or LookupEvents is refused.
+    done with any verdict. Raises AwsRefused or Unreachable for LookupEvents, and what boto3 raises
+    for GetWorkflow, which a notebook shows in words.
     """
     source, skew = history(run), CLOCK_SKEW[run.target]
     state = observe(run)

@@ -11,6 +11,7 @@ from jobs import Job
 from keyrunbook.aws.clients import Clients, sandbox_clients
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox, start_private
 
+
 @pytest.fixture(scope="session")
 def shared_sandbox() -> Iterator[Sandbox]:
     with start_private() as started:
@@ -26,7 +27,9 @@ def on_sandbox(shared_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sand
 
 
 @pytest.fixture
-def new_job(on_sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Job]:
+def new_job(
+    on_sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest
+) -> Callable[..., Job]:
     """Makes jobs on the shared sandbox."""
     word = f"j{zlib.crc32(request.node.nodeid.encode()):x}"
     return lambda more="", **given: Job(tmp_path, word + more, **given)

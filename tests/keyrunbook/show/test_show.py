@@ -1,0 +1,207 @@
+"""What people see: text beside each picture, the same each time, and nothing that misleads."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import sys
+
+import pytest
+from keyrunbook.aws.wait import Waited
+from keyrunbook.findings import Finding, Findings
+from keyrunbook.show.sentence import Sentence
+from keyrunbook.show.tables import Table
+from keyrunbook.show.timeline import Mark, Row, Timeline
+from keyrunbook.show.waiting import WaitBar, bar
+
+ROWS = (
+    Row("kms:CreateKey", 0),
+    Row("imagebuilder:CreateWorkflow", 1, (Mark("GenerateDataKey", True),)),
+    Row("imagebuilder:GetWorkflow", 1, (Mark("Decrypt", True),)),
+    Row("imagebuilder:GetWorkflow", 2, (Mark("Decrypt", False),)),
+    Row("", 3, (Mark("Decrypt", False),)),
+)
+TIMELINE = Timeline("Verdict: PROVED (embedded sandbox, not AWS)", ROWS)
+
+
+# The timeline
+
+
+def plotted(label: str) -> list[tuple[float, float]]:
+    """The points of the series of that label."""
+    [axes] = TIMELINE.figure().axes
+    [line] = [one for one in axes.lines if one.get_label() == label]
+    return [(float(x), float(y)) for x, y in line.get_xydata()]
+
+
+@pytest.mark.parametrize(
+    ("label", "points"),
+    [
+        ("called by this run", [(0, 0), (0, 1), (0, 2), (0, 3)]),
+        ("counts", [(1, 1), (1, 2)]),
+        ("set aside", [(1, 3), (1, 4)]),
+    ],
+)
+def test_calls_on_the_left_and_records_on_the_right(
+    label: str, points: list[tuple[float, float]]
+) -> None:
+    assert plotted(label) == points
+
+
+def test_the_picture_names_rows_minutes_and_records() -> None:
+    [axes] = TIMELINE.figure().axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [
+        "kms:CreateKey   +0 min",
+        "imagebuilder:CreateWorkflow   +1 min",
+        "imagebuilder:GetWorkflow   +1 min",
+        "imagebuilder:GetWorkflow   +2 min",
+        "(no call of this run)   +3 min",
+    ]
+    words = [text.get_text() for text in axes.texts]
+    assert words == [
+        "called by this run",
+        "KMS records in CloudTrail",
+        "GenerateDataKey (counts)",
+        "Decrypt (counts)",
+        "Decrypt (set aside)",
+        "Decrypt (set aside)",
+    ]
+    assert axes.get_title(loc="left") == "Verdict: PROVED (embedded sandbox, not AWS)"
+
+
+def test_the_picture_has_its_text_as_alternative() -> None:
+    bundle = TIMELINE._repr_mimebundle_()
+    assert bundle["text/plain"] == TIMELINE.text()
+    [alternative] = re.findall(r'<img alt="([^"]*)"', bundle["text/html"])
+    assert alternative.splitlines()[0] == TIMELINE.title
+    assert "- no call of this run → CloudTrail: Decrypt (set aside)" in TIMELINE.text()
+
+
+def test_the_picture_is_the_same_bytes_each_time() -> None:
+    [source] = re.findall(r"base64,([^\"]+)\"", TIMELINE._repr_mimebundle_()["text/html"])
+    assert base64.b64decode(source) == TIMELINE.png()
+
+
+def test_the_picture_stands_on_white_in_dark_themes() -> None:
+    assert TIMELINE.figure().get_facecolor() == (1.0, 1.0, 1.0, 1.0)
+
+
+# Tables and sentences
+
+
+def test_a_table_as_text_keeps_documents_as_they_are() -> None:
+    table = Table("Documents", ("call", "document"), [("kms:PutKeyPolicy", '{\n  "a": 1\n}')])
+    assert table.text().splitlines() == [
+        "Documents",
+        "=========",
+        "kms:PutKeyPolicy",
+        "    document:",
+        "      {",
+        '        "a": 1',
+        "      }",
+    ]
+
+
+def test_a_table_as_html_escapes_and_names_its_columns() -> None:
+    html = Table("<x>", ("a",), [("<script>",)], note="&").html()
+    assert "<script>" not in html
+    assert '<caption style="text-align:left;vertical-align:top;font-weight:bold">&lt;x&gt;' in html
+    assert html.count('scope="col"') == 1
+    assert html.endswith("<p>&amp;</p>")
+
+
+SHOWN_IN_IPYTHON = """
+from IPython.core.interactiveshell import InteractiveShell
+from keyrunbook.findings import Finding, Findings
+from keyrunbook.show.sentence import Sentence
+shell = InteractiveShell.instance()
+for value in (Findings([Finding("It holds", "pass", "seen")]), Sentence("PROVED: it's so.")):
+    print(shell.display_formatter.format(value)[0]["text/plain"])
+"""
+
+
+def test_ipython_shows_findings_and_sentences_as_text_not_as_python() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHOWN_IN_IPYTHON], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "Findings",
+        "========",
+        "It holds",
+        "    outcome: ✓ pass",
+        "    evidence: seen",
+        "    mend: ",
+        "PROVED: it's so.",
+    ]
+
+
+def test_findings_that_failed() -> None:
+    failed = Finding("b", "fail", "")
+    assert Findings([Finding("a", "pass", ""), failed]).failed() == [failed]
+
+
+def test_a_sentence_is_escaped() -> None:
+    assert Sentence("a < b")._repr_mimebundle_()["text/html"] == "<p><strong>a &lt; b</strong></p>"
+
+
+# The wait
+
+
+def test_the_bar_says_what_is_waited_for_and_for_how_long() -> None:
+    shown = bar("CloudTrail's records", Waited(3.2, 30, 4))
+    assert shown["text/plain"] == ("waiting for CloudTrail's records: 3 of at most 30 seconds")
+    assert 'value="3" max="30"' in shown["text/html"]
+    assert 'aria-label="CloudTrail&#x27;s records"' in shown["text/html"]
+    over = bar("CloudTrail's records", Waited(31.0, 30, 5, over=True))
+    assert over["text/plain"] == "waited for CloudTrail's records: 30 of at most 30 seconds"
+
+
+def test_outside_of_a_notebook_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show = WaitBar("records")
+    show(Waited(0.0, 30, 1))
+    show(Waited(30.0, 30, 9, over=True))
+    assert capsys.readouterr() == ("", "")
+
+
+class Handle:
+    """What IPython's display gives back."""
+
+    def __init__(self, shown: list[str]) -> None:
+        self.shown = shown
+
+    def update(self, data: dict[str, str], raw: bool) -> None:
+        self.shown.append(data["text/plain"])
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a notebook would show, one text after the other."""
+    texts: list[str] = []
+
+    def display(data: dict[str, str], raw: bool, display_id: bool) -> Handle:
+        texts.append(data["text/plain"])
+        return Handle(texts)
+
+    monkeypatch.setattr("keyrunbook.show.waiting._in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", display)
+    return texts
+
+
+def test_in_a_notebook_nothing_is_shown_when_there_is_nothing_to_wait_for(
+    shown: list[str],
+) -> None:
+    WaitBar("records")(Waited(0.1, 30, 1, over=True))
+    assert shown == []
+
+
+def test_in_a_notebook_one_bar_is_kept_up_to_date(shown: list[str]) -> None:
+    show = WaitBar("records")
+    show(Waited(0.0, 30, 1))
+    show(Waited(15.0, 30, 2))
+    show(Waited(16.0, 30, 3, over=True))
+    assert shown == [
+        "waiting for records: 0 of at most 30 seconds",
+        "waiting for records: 15 of at most 30 seconds",
+        "waited for records: 16 of at most 30 seconds",
+    ]
