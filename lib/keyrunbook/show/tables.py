@@ -79,7 +79,7 @@ class Table:
             first, *rest = row
             lines.append(first)
             for name, value in zip(self.columns[1:], rest, strict=True):
-                lines += _indented(name, value)
+                lines += _indented(name, value) if value else []
         return "\n".join([*lines, *([self.note] if self.note else [])])
 
 

@@ -131,7 +131,6 @@ def test_ipython_shows_findings_and_sentences_as_text_not_as_python() -> None:
         "It holds",
         "    outcome: ✓ pass",
         "    evidence: seen",
-        "    mend: ",
         "PROVED: it's so.",
     ]
 
