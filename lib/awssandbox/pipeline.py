@@ -52,8 +52,7 @@ def respond(world: World, request: HttpRequest, connection: Connection) -> HttpR
             caller = authenticate(world, request, signature, connection)
     except AwsError as refusal:
         return _error(service, in_words_of(service.protocol, refusal), request_id)
-    region = GLOBAL_REGIONS.get(service.name, signature.region)
-    return served(world, service.name, request, caller, region)
+    return served(world, service.name, request, caller, signature.region)
 
 
 def served(
@@ -61,6 +60,7 @@ def served(
 ) -> HttpResponse:
     """Answer a request of a caller who is known. A fault of the sandbox is a 500 that says so."""
     service = services.service(service_name)
+    region = GLOBAL_REGIONS.get(service.name, region)
     request_id = str(uuid.uuid4())
     try:
         return _served(world, service, request, caller, region, request_id)

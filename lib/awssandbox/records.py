@@ -122,10 +122,13 @@ class Trail:
         entries.append(Entry(self._count, record, time, visible, _user_name(call.caller)))
 
 
-def derived(call: Call) -> Mapping[str, Any]:
-    """A call's parameters as CloudTrail writes them: names in lowerCamelCase, times as text."""
+def derived(call: Call) -> Mapping[str, Any] | None:
+    """A call's parameters as CloudTrail writes them: names in lowerCamelCase, times as text.
+
+    None for a call without parameters.
+    """
     written: Mapping[str, Any] = _written(call.parameters)
-    return written
+    return written or None
 
 
 def _written(value: Any) -> Any:

@@ -166,9 +166,9 @@ def _run(
     as_json: bool,
 ) -> int:
     from keyrunbook.execution.progress import progress_to
-    from keyrunbook.execution.runner import LEDGER_FILE, Order, run
+    from keyrunbook.execution.runner import Order, run
     from keyrunbook.execution.selection import default_selection, parse_selection
-    from keyrunbook.ledger import Ledger
+    from keyrunbook.ledger import NAME, Ledger, run_folder
     from keyrunbook.parameters import event_wait_seconds
     from keyrunbook.steps import STEPS
 
@@ -177,7 +177,7 @@ def _run(
     # The steps and the target hang together: a run that is gone on with keeps its target.
     chosen = None if steps is None else parse_selection(steps, STEPS)
     run_id = _run_id(parameters, outputs, STEPS[0] if chosen is None else chosen.steps[0])
-    ledger = Ledger(outputs / run_id / LEDGER_FILE)
+    ledger = Ledger(run_folder(outputs, run_id) / NAME)
     opened = ledger.opened() or {}
     target = parameters.target or opened.get("target") or "sandbox"
     order = Order(

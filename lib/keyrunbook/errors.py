@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 
 class RunbookError(Exception):
-    """A run cannot go on. `what` happened, and the `fix` that lets it go on.
+    """A run cannot go on. `what` happened, and the `fix` that lets it go on: a line each as text.
 
     `exit_status` is the status that the `runbook` command ends with.
     """
@@ -18,7 +18,7 @@ class RunbookError(Exception):
     exit_status: ClassVar[int] = 5
 
     def __init__(self, what: str, fix: str) -> None:
-        super().__init__(f"{what} {fix}")
+        super().__init__(f"{what}\n{fix}")
         self.what = what
         self.fix = fix
 
@@ -79,6 +79,10 @@ class Unreachable(RunbookError):
 
 class CredentialsMissing(RunbookError):
     """The AWS SDK's credential chain found nothing, or what it found has expired."""
+
+
+class OutputsNotWritable(RunbookError):
+    """The folder of a run cannot be made or written."""
 
 
 class SandboxGone(RunbookError):

@@ -22,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from keyrunbook.errors import ParameterError
+from keyrunbook.errors import OutputsNotWritable, ParameterError
 
 NAME = "ledger.jsonl"
 
@@ -54,7 +54,7 @@ class Ledger:
             if content and not content.endswith(b"\n"):  # perhaps just being written
                 with self._lock():
                     content = self.path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return self._read(content)
 
@@ -131,7 +131,7 @@ def find_run(outputs_dir: Path, last_step: str) -> str | None:
 def run_folder(outputs_dir: Path, run_id: str) -> Path:
     """The run's folder, made where missing.
 
-    Raises ParameterError when it cannot be written.
+    Raises OutputsNotWritable.
     """
     folder = outputs_dir / run_id
     try:
@@ -140,8 +140,8 @@ def run_folder(outputs_dir: Path, run_id: str) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ParameterError(
-            f"{folder} cannot be written: {error.strerror}.",
+        raise OutputsNotWritable(
+            f"The run's folder {folder} cannot be written: {error.strerror}.",
             "Give another folder by --outputs (outputs_dir), or mend its permissions.",
         ) from error
     return folder

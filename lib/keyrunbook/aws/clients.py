@@ -169,7 +169,7 @@ def aws_clients(profile: str | None, region: str | None) -> Clients:
         ) from error
     if session.region_name is None:
         raise ParameterError(
-            "No AWS Region is set.", "Give one by --region (region), or set AWS_REGION."
+            "No AWS Region is set.", "Give one by --region (region), or set AWS_DEFAULT_REGION."
         )
     if credentials is None:
         raise CredentialsMissing(

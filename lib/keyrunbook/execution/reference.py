@@ -46,18 +46,20 @@ def place() -> Iterator[dict[str, str]]:
 
     Both end with the context.
     """
-    with tempfile.TemporaryDirectory(prefix="keyrunbook-reference-") as folder:
-        with sandboxes.start_private("--seed", SEED, "--clock", CLOCK) as sandbox:
-            sandbox.ready()
-            environment = {**sandbox.environment(), OUTPUTS: folder}
-            before = {name: os.environ.get(name) for name in environment}
-            os.environ.update(environment)
-            try:
-                open_step(STEPS[0], Parameters(run_id=RUN_ID))
-            finally:
-                for name, value in before.items():
-                    os.environ.pop(name) if value is None else os.environ.update({name: value})
-            yield environment
+    with (
+        tempfile.TemporaryDirectory(prefix="keyrunbook-reference-") as folder,
+        sandboxes.start_private("--seed", SEED, "--clock", CLOCK) as sandbox,
+    ):
+        sandbox.ready()
+        environment = {**sandbox.environment(), OUTPUTS: folder}
+        before = {name: os.environ.get(name) for name in environment}
+        os.environ.update(environment)
+        try:
+            open_step(STEPS[0], Parameters(run_id=RUN_ID))
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+        yield environment
 
 
 def execute(notebook: Any, folder: Path, environment: dict[str, str]) -> Any:

@@ -36,11 +36,11 @@ from keyrunbook.execution.result import (
     write_result,
 )
 from keyrunbook.execution.selection import CONFIRM, Selection
+from keyrunbook.ledger import NAME, run_folder
 
 if TYPE_CHECKING:
     from keyrunbook.execution.kernels import WarmKernel
 
-LEDGER_FILE = "ledger.jsonl"
 KERNEL_LOG = "kernel.log"  # what the kernel's process says outside any cell; only if it does
 INTERRUPTED = 130
 
@@ -129,9 +129,9 @@ def run(
             f"There is no notebook {missing[0]}.ipynb in {source}.",
             "Restore it (git checkout notebooks), or leave the step out with --steps.",
         )
-    _make_folder(folder)
+    run_folder(order.outputs_dir, order.run_id)
     with _alone(folder, order.run_id), _Signals() as signals:
-        ledger = journal(folder / LEDGER_FILE)
+        ledger = journal(folder / NAME)
         return _Run(order, progress, source, ledger).run(sandbox, kernel, signals)
 
 
@@ -329,7 +329,8 @@ class _Run:
             return _not_written(caught, self._order.folder, name)
         known = getattr(keyrunbook.errors, type_, None)
         if isinstance(known, type) and issubclass(known, RunbookError):
-            return RunError(type_, what, "", known.exit_status, step=name, cell=cell)
+            sentence, _, fix = what.partition("\n")
+            return RunError(type_, sentence, fix, known.exit_status, step=name, cell=cell)
         if type_ == "DeadKernelError":
             fix = "Run it again; if it happens again, look for what kills it: memory, or a limit."
         elif type_ == "CellTimeoutError":
@@ -472,17 +473,6 @@ def _alone(folder: Path, run_id: str) -> Iterator[None]:
                 f"Wait for it, or see its process id in {folder / RESULT_FILE}.",
             ) from error
         yield
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".lock"
-        with probe.open("a", encoding="ascii"):
-            pass
-    except OSError as error:
-        told = _not_written(error, folder, None)
-        raise RunbookError(told.what, told.fix) from error
 
 
 def _not_written(error: OSError, folder: Path, step: str | None) -> RunError:

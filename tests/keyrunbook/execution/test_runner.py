@@ -212,7 +212,7 @@ def test_runbook_errors_keep_their_exit_status(
     result = execute(order, notebooks, kernel)
     assert (result.exit_status, steps_of(result)) == (exit_status, "dfnnnnn")
     assert result.error is not None
-    assert result.error.what == "No. Do this."
+    assert (result.error.what, result.error.fix) == ("No.", "Do this.")
 
 
 def test_the_ledgers_sentence_is_the_results(
