@@ -6,14 +6,17 @@ import json
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
@@ -407,14 +410,34 @@ def test_what_was_called_is_found_page_by_page_without_a_throttled_call(
     assert statuses == [200, 200, 200]
 
 
-@pytest.mark.e2e
-def test_the_sdk_s_own_retries_pass_the_limiter_too(clients: Clients) -> None:
-    limiter, client = Counted(), clients("cloudtrail")
-    lookup = LookupSource(client, ACCOUNT, REGION, limiter, clock=clients.now)
-    span = Span("EventName", "Decrypt", clients.now() - MINUTE, clients.now())
-    found = lookup.search([span] * 4)  # faster than two a second: some are throttled and retried
-    assert found.searched.calls == 4
-    assert limiter.calls > 4
+class Throttling(BaseHTTPRequestHandler):
+    """A CloudTrail that throttles its first call."""
+
+    def do_POST(self) -> None:
+        status, body = self.server.answers.pop(0)  # type: ignore[attr-defined]
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Tests print nothing."""
+
+
+def test_the_sdk_s_own_retries_pass_the_limiter_too() -> None:
+    with HTTPServer(("127.0.0.1", 0), Throttling) as server:
+        server.answers = [  # type: ignore[attr-defined]
+            (400, {"__type": "ThrottlingException"}),
+            (200, {"Events": []}),
+        ]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        limiter = Counted()
+        client = client_at(f"http://127.0.0.1:{server.server_port}", attempts=2)
+        lookup = LookupSource(client, ACCOUNT, REGION, limiter, clock=lambda: NOW)
+        found = lookup.search([DECRYPTS])
+        server.shutdown()
+    assert found.searched.calls == 1
+    assert limiter.calls == 2
 
 
 @pytest.mark.e2e
@@ -427,15 +450,19 @@ def test_a_second_source_of_one_client_does_not_wait_twice(clients: Clients) -> 
     assert second.calls >= 1
 
 
-def test_an_endpoint_that_does_not_answer() -> None:
-    client = boto3.client(
+def client_at(endpoint_url: str, attempts: int) -> Any:
+    return boto3.client(
         "cloudtrail",
         region_name=REGION,
-        endpoint_url="http://127.0.0.1:1",
+        endpoint_url=endpoint_url,
         aws_access_key_id="x",
         aws_secret_access_key="y",
-        config=boto3.session.Config(retries={"total_max_attempts": 1}),
+        config=Config(retries={"mode": "standard", "total_max_attempts": attempts}),
     )
+
+
+def test_an_endpoint_that_does_not_answer() -> None:
+    client = client_at("http://127.0.0.1:1", attempts=1)
     lookup = LookupSource(client, ACCOUNT, REGION, Counted(), clock=lambda: NOW)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
         lookup.search([DECRYPTS])
