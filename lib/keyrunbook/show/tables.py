@@ -86,7 +86,14 @@ class Table:
 def _indented(name: str, value: str) -> list[str]:
     if "\n" in value:
         return [f"    {name}:", textwrap.indent(value, "      ")]
-    return textwrap.wrap(f"{name}: {value}", 96, initial_indent="    ", subsequent_indent="      ")
+    return textwrap.wrap(
+        f"{name}: {value}",
+        96,
+        initial_indent="    ",
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,  # an ARN stays whole
+    )
 
 
 def _html_cell(text: str) -> str:
