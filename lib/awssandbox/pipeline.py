@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import traceback
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import UnknownServiceError
@@ -100,14 +101,16 @@ def _served(
             request_id,
             world,
         )
+        known = replace(operation, refused_resources=None, refused_request=lambda call: None)
         try:
             protocol.check(model, parameters, constraints=service.checks_limits(model.name))
+            known = operation  # its parameters are there, so the record can be about them
             for access in operation.access(call):
                 call.authorise(access)
             answer = operation.serve(call)
         except AwsError as refusal:
             if refusal.status != NOT_IMITATED:
-                world.trail.refused(call, operation, refusal)
+                world.trail.refused(call, known, refusal)
             raise
         world.trail.served(call, operation, answer)
     return protocol.answer(model, answer.output, request_id)

@@ -127,18 +127,23 @@ def error(protocol: str, refusal: AwsError, request_id: str, namespace: str = ""
     if protocol in ("query", "ec2", "rest-xml"):
         sender = "Sender" if refusal.status < 500 else "Receiver"
         inner = (
-            f"<Error><Type>{sender}</Type><Code>{escape(refusal.code)}</Code>"
-            f"<Message>{escape(refusal.message)}</Message></Error>"
+            f"<Error><Type>{sender}</Type><Code>{_escaped(refusal.code)}</Code>"
+            f"<Message>{_escaped(refusal.message)}</Message></Error>"
         )
         request = f"<RequestId>{request_id}</RequestId>"
         if protocol == "query":
             text = f'<ErrorResponse xmlns="{namespace}">{inner}{request}</ErrorResponse>'
         elif protocol == "ec2":
+            request = request.replace("RequestId", "RequestID")
             text = f"<Response><Errors>{inner}</Errors>{request}</Response>"
         else:
             text = inner.replace("</Error>", f"{request}</Error>")
         headers = {"Content-Type": "text/xml", "x-amzn-RequestId": request_id}
         return HttpResponse(refusal.status, headers, text.encode(), refusal)
+    if protocol == "smithy-rpc-v2-cbor":
+        headers = {"Content-Type": "application/cbor", "x-amzn-RequestId": request_id}
+        told = {"__type": refusal.code, "message": refusal.message}
+        return HttpResponse(refusal.status, {**headers, **_CBOR}, _cbor(told), refusal)
     headers = {
         "Content-Type": "application/x-amz-json-1.1",
         "x-amzn-RequestId": request_id,
@@ -150,6 +155,21 @@ def error(protocol: str, refusal: AwsError, request_id: str, namespace: str = ""
         headers["Content-Type"] = "application/json"
         headers["x-amzn-ErrorType"] = refusal.code
     return HttpResponse(refusal.status, headers, _dump(body), refusal)
+
+
+_CBOR = {"smithy-protocol": "rpc-v2-cbor"}
+
+
+def _cbor(texts: Mapping[str, str]) -> bytes:
+    """A map of texts in CBOR: no served service speaks it, but refusals to some clients must.
+
+    Source: https://www.rfc-editor.org/rfc/rfc8949
+    """
+    out = bytes([0xA0 | len(texts)])
+    for text in (each for item in texts.items() for each in item):
+        raw = text.encode(errors="replace")
+        out += b"\x7a" + len(raw).to_bytes(4, "big") + raw
+    return out
 
 
 # Which operation ---------------------------------------------------------------------------------
@@ -236,9 +256,13 @@ def _from_json(shape: Shape, value: Any, name: str) -> Any:
     if kind == "list" and isinstance(value, list):
         return [_from_json(shape.member, item, name) for item in value if item is not None]
     if kind == "map" and isinstance(value, dict):
-        return {k: _from_json(shape.value, v, name) for k, v in value.items() if v is not None}
+        return {
+            _whole(key, name): _from_json(shape.value, item, name)
+            for key, item in value.items()
+            if item is not None
+        }
     if kind == "string" and isinstance(value, str):
-        return value
+        return _whole(value, name)
     if kind == "boolean" and isinstance(value, bool):
         return value
     if kind in ("integer", "long") and isinstance(value, int) and not isinstance(value, bool):
@@ -247,9 +271,16 @@ def _from_json(shape: Shape, value: Any, name: str) -> Any:
         return float(value)
     if kind == "blob" and isinstance(value, str):
         return _from_base64(value, name)
-    if kind == "timestamp" and isinstance(value, (int, float, str)):
+    if kind == "timestamp" and isinstance(value, (int, float, str)) and value is not True:
         return _from_timestamp(value, name)
     raise _serialization_error(f"The value of {name} is not of the type {kind}.")
+
+
+def _whole(text: str, name: str) -> str:
+    """A text of JSON, which may hold half a character (``\\ud800``) that no encoding has."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise _serialization_error(f"The value of {name} is not valid Unicode.")
+    return text
 
 
 def _from_base64(value: str, name: str) -> bytes:
@@ -262,9 +293,9 @@ def _from_base64(value: str, name: str) -> bytes:
 def _from_timestamp(value: int | float | str, name: str) -> datetime:
     try:
         moment: datetime = parse_timestamp(value)
-    except (ValueError, OverflowError, OSError):
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError, RuntimeError):  # RuntimeError: botocore's own
         raise _serialization_error(f"The value of {name} is not a timestamp.") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _from_text(shape: Shape, value: str, name: str) -> Any:
@@ -274,7 +305,7 @@ def _from_text(shape: Shape, value: str, name: str) -> Any:
         return value
     if kind == "boolean" and value in ("true", "false"):
         return value == "true"
-    if kind in ("integer", "long") and re.fullmatch(r"[+-]?\d{1,18}", value):
+    if kind in ("integer", "long") and re.fullmatch(r"[+-]?[0-9]{1,18}", value):
         return int(value)
     if kind in ("float", "double"):
         try:
@@ -349,6 +380,9 @@ def _query_parameters(operation: OperationModel, request: HttpRequest) -> dict[s
     return parsed
 
 
+_INDEX = re.compile(r"[0-9]{1,9}")
+
+
 def _from_tree(shape: Shape, tree: Any, name: str) -> Any:
     kind = shape.type_name
     if kind not in ("structure", "list", "map"):
@@ -368,7 +402,7 @@ def _from_tree(shape: Shape, tree: Any, name: str) -> Any:
     if kind == "list":
         flat = shape.serialization.get("flattened")
         items = tree if flat else tree.get(shape.member.serialization.get("name", "member"), {})
-        if not isinstance(items, dict) or not all(key.isdigit() for key in items):
+        if not isinstance(items, dict) or not all(_INDEX.fullmatch(key) for key in items):
             raise _serialization_error(f"The value of {name} is not of the type list.")
         return [_from_tree(shape.member, items[key], name) for key in sorted(items, key=int)]
     raise not_imitated(f"maps in the query protocol ({name})")
@@ -436,7 +470,7 @@ def _broken(shape: Shape, value: Any) -> Iterator[str]:
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A model's pattern, which is Java's, as one of Python's: there ``\\w`` and ``\\d`` are ASCII."""
+    """A model's pattern, which is Java's (``\\w`` and ``\\d`` are ASCII), as one of Python's."""
     flags = re.NOFLAG if "\\p{" in pattern else re.ASCII
     for java, python in (("\\p{L}", "\\w"), ("\\p{Z}", "\\s"), ("\\p{N}", "\\d")):
         pattern = pattern.replace(java, python)
@@ -562,4 +596,12 @@ def _xml(shape: Shape, value: Any, tag: str) -> str:
             for key, item in value.items()
         )
         return f"<{tag}>{entries}</{tag}>"
-    return f"<{tag}>{escape(_to_text(shape, value))}</{tag}>"
+    return f"<{tag}>{_escaped(_to_text(shape, value))}</{tag}>"
+
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _escaped(text: str) -> str:
+    """A text in XML, which has no place for most control characters and would lose a return."""
+    return escape(_NOT_IN_XML.sub("\ufffd", text), {"\r": "&#13;"})

@@ -41,17 +41,16 @@ Source: https://docs.aws.amazon.com/kms/latest/developerguide/logging-using-clou
 
 
 class Rate:
-    """The times of an account's last calls in a Region. They are real: limits protect real time."""
+    """The times of an account's last calls in a Region, in seconds of a clock that only goes up."""
 
     def __init__(self) -> None:
         self._last: deque[float] = deque(maxlen=CALLS_PER_SECOND)
 
-    def admits(self) -> bool:
+    def admits(self, now_s: float) -> bool:
         """Whether one more call is within the rate; it is counted when it is."""
-        now = time.monotonic()
-        if len(self._last) == CALLS_PER_SECOND and now - self._last[0] < 1.0:
+        if len(self._last) == CALLS_PER_SECOND and now_s - self._last[0] < 1.0:
             return False
-        self._last.append(now)
+        self._last.append(now_s)
         return True
 
 
@@ -65,7 +64,8 @@ def _lookup(call: Call) -> Answer:
 
     Raises AwsError: throttling above two calls a second, and the operation's own errors.
     """
-    if not call.world.state(Rate, call.account, call.region).admits():
+    # Real time, whatever the sandbox's clock: so that its clients are as patient as with AWS.
+    if not call.world.state(Rate, call.account, call.region).admits(time.monotonic()):
         raise errors.throttled()
     asked = call.parameters
     category = asked.get("EventCategory")
