@@ -1,11 +1,11 @@
-"""Decides, from policies as they were read, what the execution role may do with the key.
+"""Decides, from policies as they were read, what the execution role and the operator may do.
 
 A decision is not an observation: only a build exercises the role. The judge is `iamaccess`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,8 +23,12 @@ from iamaccess import (
 
 from keyrunbook import policies as build
 from keyrunbook.findings import Finding
+from keyrunbook.records import IMAGE_BUILDER
 
 CONTEXT = "aws:imagebuilder:arn"
+PUBLIC_KEY = "aws-crypto-public-key"
+ROLE = "execution role"
+OPERATOR = "operator, by Image Builder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +68,14 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The operator, and what was read of its own policies (`policies.resource` is not filled)."""
+    """The operator, and what was read of its own policies and of the key's."""
 
     principal: Principal
+    key_arn: str
     policies: Policies
 
 
-def keeps_control(
-    operator: Operator, key_arn: str, key_policy: Mapping[str, Any]
-) -> tuple[Outcome, str]:
+def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> tuple[Outcome, str]:
     """Whether `operator` could change the key's policy again under `key_policy`, and why.
 
     Control policies of an organization, which nobody can read from within an account, are left
@@ -83,14 +86,44 @@ def keeps_control(
     except MalformedPolicy as error:
         return Outcome.UNKNOWN, f"KMS will judge the document: {error}"
     layers = replace(operator.policies, resource=[policy])
-    try:
-        decision = decide(Request(operator.principal, "kms:PutKeyPolicy", key_arn), layers)
-    except Unsupported as element:
-        return Outcome.UNKNOWN, f"not decided: {element}"
-    return _by_what_was_read(decision), _why(decision)
+    request = Request(operator.principal, "kms:PutKeyPolicy", operator.key_arn)
+    decision, why = _decision(request, layers)
+    return (_by_what_was_read(decision) if decision else Outcome.UNKNOWN), why
 
 
-def decided(read: Read) -> Matrix:
+def decided(read: Read | None, operator: Operator) -> Matrix:
+    """The role's rows, where there is a role, and the operator's: two separate accesses.
+
+    `operator` has the key's policy and grants among its policies.
+    """
+    role = _of_role(read) if read else Matrix((), ())
+    own, not_read = _of_operator(operator)
+    return Matrix((*role.cells, *own), tuple(dict.fromkeys((*role.not_read, *not_read))))
+
+
+def _of_operator(operator: Operator) -> tuple[list[Cell], tuple[str, ...]]:
+    """What CreateWorkflow and GetWorkflow need of their caller, in a forward access session.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_forward_access_sessions.html
+    """
+    partition, _, region, account = _fields(operator.key_arn)
+    context = {
+        **_pairs(f"arn:{partition}:imagebuilder:{region}:{account}:workflow/build/example/1.0.0/*"),
+        "aws:CalledVia": [IMAGE_BUILDER],
+        "aws:ViaAWSService": True,
+    }
+    cells = []
+    not_read: tuple[str, ...] = ()
+    for action in build.ACTIONS:
+        request = Request(operator.principal, action, operator.key_arn, context)
+        decision, why = _decision(request, operator.policies)
+        not_read = decision.not_given if decision else not_read
+        outcome = _by_what_was_read(decision) if decision else Outcome.UNKNOWN
+        cells.append(Cell(OPERATOR, action, "a workflow of this account", True, outcome, why))
+    return cells, not_read
+
+
+def _of_role(read: Read) -> Matrix:
     """The execution role's rows: workflows of this account, and what must stay closed."""
     partition, _, region, account = _fields(read.key_arn)
     foreign = "999999999999" if account != "999999999999" else "888888888888"
@@ -114,7 +147,7 @@ def decided(read: Read) -> Matrix:
             decision, why = _ask(read, action, context)
             not_read = decision.not_given if decision else not_read
             outcome = _by_what_was_read(decision) if decision else Outcome.UNKNOWN
-            cells.append(Cell("execution role", action, what, wanted, outcome, why))
+            cells.append(Cell(ROLE, action, what, wanted, outcome, why))
     return Matrix(tuple(cells), not_read)
 
 
@@ -125,9 +158,21 @@ def _ask(read: Read, action: str, context: str | None) -> tuple[Decision | None,
     principal = Principal(
         "session", f"{session}:assumed-role/{name}/build", account, read.role_arn, read.role_id
     )
-    pairs = {} if context is None else {f"kms:EncryptionContext:{CONTEXT}": context}
+    pairs = {} if context is None else _pairs(context)
+    return _decision(Request(principal, action, read.key_arn, pairs), read.policies)
+
+
+def _pairs(context: str) -> dict[str, str | bool | Sequence[str]]:
+    """The condition keys that Image Builder's encryption context gives."""
+    return {
+        f"kms:EncryptionContext:{CONTEXT}": context,
+        "kms:EncryptionContextKeys": [CONTEXT, PUBLIC_KEY],
+    }
+
+
+def _decision(request: Request, policies: Policies) -> tuple[Decision | None, str]:
     try:
-        decision = decide(Request(principal, action, read.key_arn, pairs), read.policies)
+        decision = decide(request, policies)
     except Unsupported as element:
         return None, f"not decided: {element}"
     return decision, _why(decision)
@@ -143,7 +188,7 @@ def _by_what_was_read(decision: Decision) -> Outcome:
 
 
 _LAYERS = {
-    "identity": "the role's own policies",
+    "identity": "its own policies",
     "resource": "the key policy",
     "grant": "a grant",
     "boundary": "the permissions boundary",
@@ -164,16 +209,19 @@ def _why(decision: Decision) -> str:
 def findings(matrix: Matrix) -> list[Finding]:
     """One finding for what the role must be able to do, one for what must stay closed."""
     unread = f"; not read: {', '.join(matrix.not_read)}" if matrix.not_read else ""
+    cells = [cell for cell in matrix.cells if cell.principal == ROLE]
+    if not cells:
+        return []
     return [
         _finding(
             "The execution role may decrypt this account's workflows (decided, not observed)",
-            [cell for cell in matrix.cells if cell.wanted],
+            [cell for cell in cells if cell.wanted],
             Outcome.ALLOWED,
             unread,
         ),
         _finding(
             "The execution role may use the key for nothing else (decided, not observed)",
-            [cell for cell in matrix.cells if not cell.wanted],
+            [cell for cell in cells if not cell.wanted],
             Outcome.DENIED,
             unread,
         ),

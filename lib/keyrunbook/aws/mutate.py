@@ -57,11 +57,11 @@ def _check_lock_out(run: Run, plan: Plan) -> None:
     planned = [change for change in plan if change.call in ("kms:PutKeyPolicy", "kms:CreateKey")]
     if not planned:
         return
-    operator = who.operator(run.clients)
     place = f"{run.identity.partition}:kms:{run.region}:{run.identity.account}"
     for change in planned:
         key_arn = str(change.parameters.get("KeyId", f"arn:{place}:key/new"))
-        outcome, why = keeps_control(operator, key_arn, json.loads(change.parameters["Policy"]))
+        operator = who.operator(run.clients, key_arn, planned=True)
+        outcome, why = keeps_control(operator, json.loads(change.parameters["Policy"]))
         if outcome is Outcome.DENIED:
             raise LockOut(
                 f"{change.call} was not sent: under its policy {run.identity.arn} could not "

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from iamaccess import Grant, Policies, Policy, Principal, parse_policy
 
 from keyrunbook.access import Operator, Read
-from keyrunbook.aws.clients import Clients, Identity
+from keyrunbook.aws.clients import Clients
 from keyrunbook.aws.refusals import code_of
 
 T = TypeVar("T")
@@ -37,65 +37,39 @@ def read(clients: Clients, key_arn: str, role_name: str) -> Read | None:
     return Read(role["Arn"], role["RoleId"], key_arn, policies)
 
 
-def operator(clients: Clients) -> Operator:
-    """The operator and its own policies; what it may not read is not known.
+def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operator:
+    """The operator with its own policies and the key's; what it may not read is not known.
 
-    Grants and session policies cannot be read, or do not matter to PutKeyPolicy: no grant allows
-    it. Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
+    With `planned` the key's policy is another one, to be put in its place: the key is not read,
+    and need not be there. Grants do not matter then, since none allows kms:PutKeyPolicy.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
     """
-    who, iam = clients.identity, clients("iam")
+    who, iam, kms = clients.identity, clients("iam"), clients("kms")
     kind, _, rest = who.arn.split(":", 5)[5].partition("/")
+    owner: Mapping[str, Any] | None = {}
     if kind == "user":
-        return _user(clients, who, rest.rpartition("/")[2])
-    if kind != "assumed-role":
-        principal = Principal("root", who.arn, who.account)
-        return Operator(principal, _layers(clients, lambda: [], lambda: [], session=()))
-    name = rest.split("/")[0]
-    role = _allowed(lambda: iam.get_role(RoleName=name)["Role"])
-    # Without its path, which the session's ARN does not have, the role cannot be named for sure.
-    arn = role["Arn"] if role else None
-    principal = Principal("session", who.arn, who.account, arn, role["RoleId"] if role else None)
-    return Operator(
-        principal,
-        _layers(
-            clients,
-            lambda: [*_inline(iam, name), *_attached(iam, name)],
-            (lambda: _boundary(iam, role)) if role else None,
-            session=None,
-        ),
-    )
-
-
-def _user(clients: Clients, who: Identity, name: str) -> Operator:
-    iam = clients("iam")
-    user = _allowed(lambda: iam.get_user(UserName=name)["User"])
-    principal = Principal("user", who.arn, who.account, unique_id=user["UserId"] if user else None)
-    return Operator(
-        principal,
-        _layers(
-            clients,
-            lambda: list(_of_user(iam, name)),
-            (lambda: _boundary(iam, user)) if user else None,
-            session=(),
-        ),
-    )
-
-
-def _layers(
-    clients: Clients,
-    identity: Callable[[], list[Policy]],
-    boundary: Callable[[], list[Policy]] | None,
-    session: tuple[Policy, ...] | None,
-) -> Policies:
-    return Policies(
-        identity=_allowed(identity),
-        resource=None,
-        grants=(),
-        boundary=_allowed(boundary) if boundary else None,
-        session=session,
+        name = rest.rpartition("/")[2]
+        owner = _allowed(lambda: iam.get_user(UserName=name)["User"])
+        principal = Principal("user", who.arn, who.account, unique_id=(owner or {}).get("UserId"))
+        identity = _allowed(lambda: list(_of_user(iam, name)))
+    elif kind == "assumed-role":
+        name = rest.split("/")[0]
+        owner = _allowed(lambda: iam.get_role(RoleName=name)["Role"])
+        role = owner or {}
+        principal = Principal("session", who.arn, who.account, role.get("Arn"), role.get("RoleId"))
+        identity = _allowed(lambda: [*_inline(iam, name), *_attached(iam, name)])
+    else:
+        principal, identity = Principal("root", who.arn, who.account), []
+    policies = Policies(
+        identity=identity,
+        resource=None if planned else _allowed(lambda: [_key_policy(kms, key_arn)]),
+        grants=() if planned else _allowed(lambda: list(_grants(kms, key_arn))),
+        boundary=None if owner is None else _allowed(lambda: _boundary(iam, owner)),
+        session=None if kind == "assumed-role" else (),  # nobody can read a session's policy
         service_control=() if clients.sandbox else None,
         resource_control=() if clients.sandbox else None,
     )
+    return Operator(principal, key_arn, policies)
 
 
 def _boundary(iam: Any, owner: Mapping[str, Any]) -> list[Policy]:

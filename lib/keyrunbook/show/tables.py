@@ -144,11 +144,13 @@ def findings_table(findings: Findings) -> Table:
 
 def matrix_table(matrix: Matrix) -> Table:
     """Who may do what, and which statement says so."""
+    from keyrunbook.access import ROLE
+
     rows = [
         (cell.principal, cell.action, cell.what, SIGNS[cell.outcome.value], cell.why)
         for cell in matrix.cells
     ]
-    if not rows:
+    if all(cell.principal != ROLE for cell in matrix.cells):
         note = "There is no execution role yet."
     elif matrix.not_read:
         note = f"Decided by what was read; not read: {', '.join(matrix.not_read)}."

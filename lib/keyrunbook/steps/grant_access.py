@@ -204,7 +204,7 @@ def verify(run: Run) -> Findings:
                 "GetRolePolicy",
                 "Run the step again.",
             ),
-            *(access.findings(matrix) if matrix.cells else ()),
+            *access.findings(matrix),
         ],
     )
 
@@ -213,8 +213,8 @@ def who_may(run: Run) -> access.Matrix:
     """Who may use the key for what, decided from the policies as they are now."""
     facts = run.facts()
     name = facts.get("role_name") or role_name(run.parameters.execution_role)
-    read = who.read(run.clients, facts["key_arn"], name)
-    return access.decided(read) if read else access.Matrix((), ())
+    key_arn = facts["key_arn"]
+    return access.decided(who.read(run.clients, key_arn, name), who.operator(run.clients, key_arn))
 
 
 def as_printed(run: Run) -> access.Printed:

@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from jobs import DOCUMENT, Job, module_of
 from keyrunbook import policies
+from keyrunbook.access import OPERATOR, ROLE
 from keyrunbook.aws import mutate
 from keyrunbook.aws.clients import Clients
 from keyrunbook.errors import AwsRefused, LockOut, ParameterError, StepFailed, StepMissing
@@ -133,7 +134,8 @@ def test_taking_access_away_and_giving_it_back(job: Job) -> None:
     assert [change.call for change in rest] == ["iam:DeleteRolePolicy"]
     step.apply(run, rest)
     assert step.build(run, "both").decrypted is False
-    assert {cell.outcome.value for cell in step.who_may(run).cells} == {"DENIED"}
+    may = {(cell.principal, cell.outcome.value) for cell in step.who_may(run).cells}
+    assert may == {(ROLE, "DENIED"), (OPERATOR, "ALLOWED")}
     [refused] = step.refusals(run)
     assert (refused.error_code, refused.issuer_arn) == ("AccessDenied", run.facts()["role_arn"])
     step.apply(run, step.restore(step.observe(run), run.parameters))
