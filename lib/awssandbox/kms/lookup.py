@@ -54,7 +54,7 @@ class Name:
     text: str
 
 
-def parse(key_id: str, account: str, region: str) -> Name:
+def parse(world: World, key_id: str, account: str, region: str) -> Name:
     """Take a key identifier apart; without an ARN it is one of `account`.
 
     Raises AwsError: NotFoundException, InvalidArnException.
@@ -65,7 +65,7 @@ def parse(key_id: str, account: str, region: str) -> Name:
     name = Name(account, False, key_id)
     if key_id.startswith("arn:"):
         arn = _ARN.fullmatch(key_id)
-        if arn is None:
+        if arn is None or arn[1] != world.partition:
             raise errors.bad_arn(key_id)
         if arn[2] != region:
             raise errors.other_region(arn[2])
@@ -99,7 +99,7 @@ def resolve_key(world: World, key_id: str, caller_account: str, region: str) -> 
 
     Raises AwsError: NotFoundException, InvalidArnException.
     """
-    return locate(world, parse(key_id, caller_account, region), region).key
+    return locate(world, parse(world, key_id, caller_account, region), region).key
 
 
 def find(
@@ -121,7 +121,7 @@ def find(
     not say whether another account's key exists.
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/kms-api-permissions-reference.html
     """
-    name = parse(key_id, caller.account, region)
+    name = parse(world, key_id, caller.account, region)
     if name.is_alias and not aliases:
         raise errors.alias_not_accepted()
     if name.account == caller.account:

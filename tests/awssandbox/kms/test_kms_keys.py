@@ -276,6 +276,11 @@ NOT_FOUND = [
     ),
     ("not a key", "NotFoundException", "Invalid keyId 'not a key'"),
     ("arn:aws:s3:::bucket", "InvalidArnException", "Invalid arn arn:aws:s3:::bucket"),
+    (
+        f"arn:aws-cn:kms:{REGION}:{ACCOUNT}:key/{NO_KEY}",
+        "InvalidArnException",
+        f"Invalid arn arn:aws-cn:kms:{REGION}:{ACCOUNT}:key/{NO_KEY}",
+    ),
 ]
 
 
