@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from awssandbox.clock import Clock
 from awssandbox.world import DEFAULT_ACCOUNT, DEFAULT_REGION, World
@@ -37,10 +37,17 @@ def main(words: Sequence[str] | None = None) -> int:
         return _Process(options, Path(folder)).run()
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
 def _options(words: Sequence[str] | None) -> argparse.Namespace:
     from awssandbox.server import loopback
 
-    parser = argparse.ArgumentParser(prog="awssandbox", description=__doc__.splitlines()[0])
+    parser = _Parser(prog="awssandbox", description=__doc__.splitlines()[0])
     parser.add_argument("--host", default="127.0.0.1", help="an address of this machine only")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--tls", action="store_true", help="serve HTTPS, with an own authority")
@@ -60,7 +67,9 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     if not 0 <= options.port <= 65535:
         parser.error(f"--port: {options.port} is not a port, 0 to 65535")
     if not 0 <= options.event_delay < 90 * 86400:
-        parser.error(f"--event-delay: {options.event_delay} is not a number of seconds")
+        parser.error(f"--event-delay: {options.event_delay} is not a time of 0 s to 90 days")
+    if options.idle_timeout is not None and not options.idle_timeout > 0:
+        parser.error(f"--idle-timeout: {options.idle_timeout} is not a number of seconds above 0")
     try:
         loopback(options.host)
     except ValueError as error:
@@ -71,11 +80,13 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        Clock(moment)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time, such as 2026-01-31T09:00:00Z"
+            f"{text!r} is not a time from 1971 to 2999, such as 2026-01-31T09:00:00Z"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment
 
 
 class _Process:
@@ -125,7 +136,11 @@ class _Process:
             "ca_bundle": None if bundle is None else str(bundle),
         }
         socket = self._folder / "control"
-        control = Control(socket, self._commands(public))
+        try:
+            control = Control(socket, self._commands(public))
+        except OSError as error:
+            server.stop()
+            return _could_not(f"{socket}: {error}", "Set TMPDIR to a shorter path.")
         control.start()
         threading.Thread(target=server.serve, name="http", daemon=True).start()
         hand_off = {
@@ -136,13 +151,16 @@ class _Process:
         }
         try:
             if options.handoff is not None:
-                write_hand_off(options.handoff, hand_off)
+                try:
+                    write_hand_off(options.handoff, hand_off)
+                except OSError as error:
+                    return _could_not(
+                        f"{options.handoff}: {error}", "Give a --handoff that can be written."
+                    )
             print(json.dumps(public), flush=True)
             self._wait(application)
-        except OSError as error:
-            return _could_not(
-                f"{options.handoff}: {error}", "Give a --handoff that can be written."
-            )
+        except BrokenPipeError:
+            return _could_not("nobody reads what it prints", "Keep its stdout open.")
         finally:
             self._forget(options.handoff)
             control.shutdown()

@@ -9,6 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Final
+
+EARLIEST: Final = datetime(1971, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(3000, 1, 1, tzinfo=UTC)
+"""Between them every calculation with the sandbox's time has a result."""
 
 
 def real_now() -> datetime:
@@ -17,12 +22,15 @@ def real_now() -> datetime:
 
 
 class Clock:
-    """A clock that starts at `start` (an aware datetime; None for the machine's time)."""
+    """A clock that starts at `start` (an aware datetime; None for the machine's time).
+
+    Raises ValueError for a start without a time zone, or before 1971 or after 2999.
+    """
 
     def __init__(self, start: datetime | None = None) -> None:
         if start is not None and start.tzinfo is None:
             raise ValueError("the clock's start needs a time zone")
-        self._start = real_now() if start is None else start.astimezone(UTC)
+        self._start = _within(real_now() if start is None else start.astimezone(UTC))
         self._origin_s = time.monotonic()
         self._advanced = timedelta()
         self._lock = threading.Lock()
@@ -36,10 +44,20 @@ class Clock:
     def advance(self, by: timedelta) -> datetime:
         """Move the clock forward and return the new time.
 
-        Raises ValueError for a negative `by`: records are in the order of time.
+        Raises ValueError for a negative `by`, because records are in the order of time, and for
+        one that leads beyond the year 2999.
         """
         if by < timedelta():
             raise ValueError("the clock only moves forward")
         with self._lock:
-            self._advanced += by
+            advanced = self._advanced + by
+            if advanced > LATEST - self._start:
+                raise ValueError("the clock goes no further than the year 2999")
+            self._advanced = advanced
         return self.now()
+
+
+def _within(moment: datetime) -> datetime:
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError("the clock goes from the year 1971 to 2999")
+    return moment
