@@ -75,7 +75,7 @@ def _request(environ: dict[str, Any]) -> HttpRequest:
     return HttpRequest(environ["REQUEST_METHOD"], path or "/", query, headers, body)
 
 
-class Server(wsgi.Server):  # type: ignore[misc]
+class Server(wsgi.Server):
     """cheroot's server with our application, listening and not yet serving.
 
     `url` is where it is reached. Raises OSError when `host` and `port` cannot be bound, ValueError
@@ -100,7 +100,7 @@ class Server(wsgi.Server):  # type: ignore[misc]
         self.url = f"{'https' if tls else 'http'}://{shown}:{self.bind_addr[1]}"
 
 
-class _Tls(BuiltinSSLAdapter):  # type: ignore[misc]
+class _Tls(BuiltinSSLAdapter):
     """cheroot's TLS with a context that is made already."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -110,7 +110,7 @@ class _Tls(BuiltinSSLAdapter):  # type: ignore[misc]
         self.private_key_password = None
         self._server_env = {"HTTPS": "on"}
 
-    def get_environ(self, sock: ssl.SSLSocket) -> dict[str, Any]:
+    def get_environ(self, sock: ssl.SSLSocket) -> dict[str, Any]:  # type: ignore[override]
         cipher = sock.cipher()
         return {
             "wsgi.url_scheme": "https",

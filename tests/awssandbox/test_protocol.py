@@ -157,7 +157,20 @@ def comes_in(model: OperationModel, parameters: dict[str, Any]) -> None:
     request = sent(model, parameters)
     found = protocol.operation_of(model.service_model, request)
     assert found.name == model.name
-    assert protocol.parameters_of(found, request) == parameters
+    expected = parameters
+    if model.service_model.metadata["protocol"] == "query":
+        expected = without_nothing(parameters)
+    assert protocol.parameters_of(found, request) == expected
+
+
+def without_nothing(value: Any) -> Any:
+    """A value without its empty structures, for which a form has no field."""
+    if isinstance(value, dict):
+        return {key: kept for key, inner in value.items() if (kept := without_nothing(inner)) != {}}
+    if isinstance(value, list):
+        items = [kept for item in value if (kept := without_nothing(item)) != {}]
+        return items if items or not value else {}
+    return value
 
 
 @pytest.mark.parametrize("everything", [True, False])

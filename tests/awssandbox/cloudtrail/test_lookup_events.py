@@ -206,7 +206,7 @@ def test_a_time_range_holds_its_ends(used: Used, trail: Any) -> None:
     assert names(trail, StartTime=made, EndTime=made) == ["CreateKey"]
     assert names(trail, StartTime=made + minute) == ORDER[:3]
     assert names(trail, EndTime=made + 2 * hour - minute) == ORDER[2:]
-    window = {"StartTime": made + minute, "EndTime": made + hour + minute}
+    window: dict[str, Any] = {"StartTime": made + minute, "EndTime": made + hour + minute}
     assert names(trail, **window) == ["CreateAlias"]
     assert names(trail, "EventName", "CreateAlias", **window) == ["CreateAlias"]
     assert names(trail, "EventName", "CreateKey", **window) == []

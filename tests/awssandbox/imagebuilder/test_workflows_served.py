@@ -694,7 +694,9 @@ def test_a_key_that_does_not_exist(sandbox: Served, client: Any) -> None:
 
 def operator(sandbox: Served, *kms: str, name: str = "operator", **more: Any) -> Credentials:
     """A user who may do everything in Image Builder, and these actions of KMS."""
-    statements = [{"Effect": "Allow", "Action": "imagebuilder:*", "Resource": "*"}]
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": "imagebuilder:*", "Resource": "*"}
+    ]
     if kms:
         statements.append({"Effect": "Allow", "Action": list(kms), "Resource": "*", **more})
     return sandbox.user(name, *statements)
