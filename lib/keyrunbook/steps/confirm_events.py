@@ -106,7 +106,8 @@ def verify(run: Run, progress: Callable[[Waited], None] | None = None) -> Verdic
     answer = wait_for(run, probe, "CloudTrail's records", progress)
     verdict = answer.last if isinstance(answer, NotYet) else answer
     assert isinstance(verdict, Verdict)
-    run.record("verdict", verdict=verdict.outcome.value, **verdict.to_dict())
+    waited_s = round(answer.waited_s) if isinstance(answer, NotYet) else None
+    run.record("verdict", verdict=verdict.outcome.value, waited_s=waited_s, **verdict.to_dict())
     run.record("findings", findings=[one.to_dict() for one in findings(verdict)])
     run.done()
     return verdict

@@ -182,6 +182,8 @@ HOSTILE = {
     "HTTPS_PROXY": "http://203.0.113.4:1",
     "http_proxy": "http://203.0.113.4:1",
     "https_proxy": "http://203.0.113.4:1",
+    "NO_PROXY": "",
+    "no_proxy": "",
 }
 
 
