@@ -69,7 +69,10 @@ class Authoriser:
         try:
             return iamaccess.decide(self._request(call, access), policies)
         except iamaccess.Unsupported as unsupported:
-            raise not_imitated(f"decisions that rest on a {unsupported}") from unsupported
+            place = f"policy {unsupported.policy!r}, {unsupported.pointer or 'as a whole'}"
+            raise not_imitated(
+                f"{unsupported.element} ({place}), and the decision rests on it"
+            ) from unsupported
 
     def _request(self, call: Call, access: Access) -> iamaccess.Request:
         context = {**self._global_conditions(call, access), **access.context}

@@ -421,11 +421,19 @@ def _grant_naming(grant: Grant, facts: Facts) -> Naming | None:
 
 
 def _context_fits(grant: Grant, facts: Facts) -> bool:
-    context = facts.encryption_context()
+    """Whether a request has the context that a grant asks for: names in any letter case.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GrantConstraints.html
+    """
+    context = _pairs(facts.encryption_context())
     equals, subset = grant.encryption_context_equals, grant.encryption_context_subset
-    if equals is not None and dict(equals) != context:
+    if equals is not None and _pairs(equals) != context:
         return False
-    return subset is None or subset.items() <= context.items()
+    return subset is None or _pairs(subset) <= context
+
+
+def _pairs(context: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset((name.lower(), value) for name, value in context.items())
 
 
 def _grant_doubt(

@@ -103,8 +103,8 @@ class Grant:
     """A KMS grant: `operations` without the `kms:` prefix; it allows, and never denies.
 
     `encryption_context_subset` must be contained in the request's encryption context,
-    `encryption_context_equals` must be that context; both compare by exact letter case.
-    Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
+    `encryption_context_equals` must be that context: values by exact letter case, names by any.
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GrantConstraints.html
     """
 
     grant_id: str
