@@ -1,4 +1,4 @@
-"""The one exception by which the sandbox refuses: an AWS error code, its text and its HTTP status."""
+"""The one exception by which the sandbox refuses: an AWS error code, text and HTTP status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The services that the sandbox serves, and where each one's operations are; loaded on first use."""
+"""The services that the sandbox serves, and where their operations are, loaded on first use."""
 
 from __future__ import annotations
 

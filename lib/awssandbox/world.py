@@ -1,4 +1,4 @@
-"""Everything that one sandbox remembers: time, identifiers, services' states, principals, records."""
+"""Everything that one sandbox remembers: time, identifiers, state, principals, records."""
 
 from __future__ import annotations
 

@@ -86,7 +86,9 @@ class Setting:
         """What GenerateDataKey answers the role: an error code, or ``allowed``."""
         try:
             self.as_role().generate_data_key(
-                KeyId=self.key, NumberOfBytes=32, EncryptionContext=own() if context is None else context
+                KeyId=self.key,
+                NumberOfBytes=32,
+                EncryptionContext=own() if context is None else context,
             )
         except ClientError as error:
             return str(error.response["Error"]["Code"])
@@ -179,7 +181,10 @@ def test_a_statement_with_an_encryption_context_condition_allows_no_read(setting
 @pytest.mark.parametrize(
     ("close", "told"),
     [
-        ("nothing allows", "because no identity-based policy allows the kms:GenerateDataKey action"),
+        (
+            "nothing allows",
+            "because no identity-based policy allows the kms:GenerateDataKey action",
+        ),
         ("no delegation", "because no resource-based policy allows the kms:GenerateDataKey action"),
         ("explicit deny in the key policy", "with an explicit deny in a resource-based policy"),
         ("explicit deny in the role policy", "with an explicit deny in an identity-based policy"),

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from awssandbox import authenticate
 from awssandbox.sts import sessions
-from botocore.awsrequest import AWSRequest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
 from botocore.exceptions import ClientError
 from conftest import ACCOUNT, REGION, Served
@@ -96,9 +96,7 @@ def test_a_token_beside_a_long_term_key_is_refused(sandbox: Served) -> None:
     )
 
 
-def test_a_session_expires_on_real_time(
-    sandbox: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_session_expires_on_real_time(sandbox: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials = sandbox.assume(sandbox.role("Any", TRUST))
     sandbox.world.clock.advance(timedelta(days=30))
     kms = sandbox.client("kms", credentials)
