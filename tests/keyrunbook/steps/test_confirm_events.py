@@ -100,7 +100,7 @@ def test_another_build_read_at_the_same_time_is_told_apart_by_reading_again(
     )["workflowBuildVersionArn"]  # fmt: skip
     aws("imagebuilder").get_workflow(workflowBuildVersionArn=other)
     waits: list[Waited] = []
-    verdict = confirm_events.verify(job.open("04"), progress=waits.append)
+    verdict = confirm_events.verify(job.open("04", event_wait_seconds=30), progress=waits.append)
     assert verdict.outcome is Outcome.PROVED
     assert len(waits) > 1
     reads = run.ledger.of_kind("read", "04_confirm_events")

@@ -206,7 +206,7 @@ def test_nothing_leaves_the_machine_whatever_the_environment_holds(
                 **HOSTILE,
                 **sandbox.environment(),
                 "AWS_CONFIG_FILE": str(config),
-                "PYTHONPATH": str(Path(__file__).parent),
+                "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
             },
             capture_output=True,
             text=True,
