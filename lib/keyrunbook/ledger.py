@@ -5,6 +5,9 @@ Every line has `n` (its number), `time` (the service's, ISO 8601 UTC), `step` an
 - ``opened``: who, where, on what; once, at the start of the run
 - ``intent``, ``outcome``: before and after each mutating call
 - ``facts``: values that later steps build on (`key_arn`, `workflow_arn`, …)
+- ``read``: a GetWorkflow call, for whose record the proof looks
+- ``build``: how a build that used the workflow as the execution role came out
+- ``lock_out_check``: a key policy that could not be judged before it was sent, and why
 - ``findings``, ``verdict``: what a step found
 - ``error``: why a step ended early
 - ``done``: a step came to its end
