@@ -545,8 +545,12 @@ def test_sixteen_clients_at_once_neither_block_nor_mix_up_callers(sandbox: Serve
 def walk(sandbox: Served, polls: int) -> list[str]:
     """A walk over all services; every identifier that it was given."""
 
+    account = {"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    poller = sandbox.role("Poller", {"Effect": "Allow", **account})
+
     def poll() -> None:
         for _ in range(polls):
+            sandbox.assume(poller)
             sandbox.client("kms").list_keys()
             sandbox.client("imagebuilder").list_workflows()
             with pytest.raises(ClientError):
