@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -383,8 +384,12 @@ def test_tls(start: Callable[..., Process]) -> None:
 
 # The aws command ---------------------------------------------------------------------------------
 
-AWS = shutil.which("aws", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-"""The environment's own, or else the one on PATH; None where there is none."""
+_ON_PATH = shutil.which("aws")
+AWS = [sys.executable, "-m", "awscli"] if find_spec("awscli") else [_ON_PATH] if _ON_PATH else None
+"""This environment's own, or else the one on PATH; None where there is none.
+
+As a module: the script that pip installs does not start in a folder with a space in its path.
+"""
 
 
 def cli(ready: dict[str, Any], *words: str) -> subprocess.CompletedProcess[str]:
@@ -398,8 +403,9 @@ def cli(ready: dict[str, Any], *words: str) -> subprocess.CompletedProcess[str]:
     }
     if ready["ca_bundle"] is not None:
         environment["AWS_CA_BUNDLE"] = ready["ca_bundle"]
+    assert AWS is not None
     return subprocess.run(
-        [str(AWS), "--endpoint-url", ready["endpoint_url"], "--output", "json", *words],
+        [*AWS, "--endpoint-url", ready["endpoint_url"], "--output", "json", *words],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -452,7 +458,7 @@ def test_the_aws_command_walks_the_path(start: Callable[..., Process], tmp_path:
     assert record["userIdentity"]["invokedBy"] == "imagebuilder.amazonaws.com"
     put(root, {**root, "Sid": "no", "Effect": "Deny", "Action": "kms:Decrypt"})
     refused = cli(ready, *get)
-    assert refused.returncode == 254, "the command's status for what a service refused"
+    assert refused.returncode in (254, 255), "of version 2, of version 1"
     assert "(ForbiddenException)" in refused.stderr
     assert "explicit deny in a resource-based policy" in refused.stderr
 
