@@ -57,6 +57,19 @@ class Plan:
         return plan_table(self).mimebundle()
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The changes of a plan that AWS has made, and what each answered by its `gives`."""
+
+    step: str
+    made: tuple[tuple[Change, Mapping[str, Any]], ...] = ()
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from keyrunbook.show.tables import applied_table
+
+        return applied_table(self).mimebundle()
+
+
 def fill(value: Any, known: Mapping[str, Any]) -> Any:
     """`value` with every symbol replaced by what `known` says of it.
 

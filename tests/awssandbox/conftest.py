@@ -1,99 +1,16 @@
-"""A sandbox served over real HTTP in this process, and real AWS SDK clients that talk to it."""
+"""Running sandboxes for the tests: see `served` for what they offer."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-import botocore.session
 import pytest
 from awssandbox.clock import Clock
 from awssandbox.server import Application, Server
 from awssandbox.world import World
-from botocore.config import Config
-
-ACCOUNT = "111122223333"
-REGION = "us-west-2"
-START = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
-
-SESSION = botocore.session.Session()
-"""One for all clients: it keeps the service models that it has read, which takes the most time."""
-
-Credentials = tuple[str, str, str | None]
-"""Access key id, secret access key, session token."""
-
-
-@dataclass
-class Served:
-    """A running sandbox: its world, its address, and its administrator's credentials."""
-
-    world: World
-    url: str
-    administrator: Credentials
-    clients: list[Any] = field(default_factory=list)
-
-    def client(
-        self,
-        service: str,
-        credentials: Credentials | None = None,
-        *,
-        region: str = REGION,
-        **more: Any,
-    ) -> Any:
-        """An SDK client without retries; the administrator's unless told otherwise."""
-        key, secret, token = credentials or self.administrator
-        client = SESSION.create_client(
-            service,
-            region_name=region,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            aws_session_token=token,
-            endpoint_url=self.url,
-            config=Config(retries={"total_max_attempts": 1, "mode": "standard"}, **more),
-        )
-        self.clients.append(client)
-        return client
-
-    def records(self, name: str | None = None, *, region: str = REGION) -> list[dict[str, Any]]:
-        """The CloudTrail records of the account, oldest first, all or those of one event name."""
-        entries = self.world.trail.entries(ACCOUNT, region)
-        found = [dict(entry.record) for entry in entries]
-        return [record for record in found if name in (None, record["eventName"])]
-
-    def user(self, name: str, *statements: dict[str, Any]) -> Credentials:
-        """A new IAM user with one inline policy, and its access key."""
-        iam = self.client("iam")
-        iam.create_user(UserName=name)
-        if statements:
-            document = {"Version": "2012-10-17", "Statement": list(statements)}
-            iam.put_user_policy(
-                UserName=name, PolicyName="inline", PolicyDocument=json.dumps(document)
-            )
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        return key["AccessKeyId"], key["SecretAccessKey"], None
-
-    def role(self, name: str, trust: dict[str, Any], *statements: dict[str, Any]) -> str:
-        """A new role with a trust statement and an inline policy; its ARN."""
-        iam = self.client("iam")
-        document = {"Version": "2012-10-17", "Statement": [trust]}
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))
-        if statements:
-            policy = {"Version": "2012-10-17", "Statement": list(statements)}
-            iam.put_role_policy(
-                RoleName=name, PolicyName="inline", PolicyDocument=json.dumps(policy)
-            )
-        arn: str = role["Role"]["Arn"]
-        return arn
-
-    def assume(self, role_arn: str, **more: Any) -> Credentials:
-        """Credentials of a session of a role, assumed by the administrator."""
-        sts = self.client("sts")
-        answer = sts.assume_role(RoleArn=role_arn, RoleSessionName="tester", **more)["Credentials"]
-        return answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"]
+from served import START, Served
 
 
 @pytest.fixture

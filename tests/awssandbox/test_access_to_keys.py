@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ACCOUNT, REGION, Credentials, Served
+from served import ACCOUNT, REGION, Credentials, Served
 
 PATTERN = f"arn:aws:imagebuilder:*:{ACCOUNT}:workflow/*"
 CONDITION = {"StringLike": {"kms:EncryptionContext:aws:imagebuilder:arn": PATTERN}}

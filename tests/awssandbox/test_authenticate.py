@@ -19,7 +19,7 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
 from botocore.exceptions import ClientError
-from conftest import ACCOUNT, REGION, Served
+from served import ACCOUNT, REGION, Served
 
 TRUST = {
     "Effect": "Allow",

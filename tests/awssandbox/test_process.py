@@ -29,7 +29,7 @@ from awssandbox.clock import Clock
 from awssandbox.control import write_hand_off
 from botocore.config import Config
 from botocore.exceptions import ClientError, SSLError
-from conftest import ACCOUNT, REGION, START, Served
+from served import ACCOUNT, REGION, START, Served
 
 FIELDS = ["endpoint_url", "region", "account", "access_key_id", "secret_access_key", "ca_bundle"]
 LIMIT_S = 30

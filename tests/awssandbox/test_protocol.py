@@ -24,10 +24,10 @@ from botocore.awsrequest import HeadersDict, create_request_object, prepare_requ
 from botocore.model import OperationModel, Shape
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
-from conftest import ACCOUNT, REGION
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from iamaccess import Principal
+from served import ACCOUNT, REGION
 
 SERVED = [
     (name, operation)

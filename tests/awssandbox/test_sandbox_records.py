@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from awssandbox.records import EVENT_VERSION
 from botocore.exceptions import ClientError
-from conftest import ACCOUNT, REGION, Served
+from served import ACCOUNT, REGION, Served
 
 DOCUMENT = """
 schemaVersion: 1.0

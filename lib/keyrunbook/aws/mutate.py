@@ -17,17 +17,20 @@ from keyrunbook.access import keeps_control
 from keyrunbook.aws import who
 from keyrunbook.aws.refusals import code_of, explain
 from keyrunbook.errors import ApprovalRequired, LockOut
-from keyrunbook.plan import Change, Plan, fill
+from keyrunbook.plan import Applied, Change, Plan, fill
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
 
-_SECRET_PARAMETERS = {"data"}
-"""Parameters that the ledger names without their content: a workflow document is long."""
+_DOCUMENTS = {"data"}
+"""Parameters that are a document of somebody's own: sent as they are, and in the ledger by length.
+
+A ``${…}`` in a workflow document is its author's, not a symbol of a plan.
+"""
 
 
-def apply(run: Run, plan: Plan) -> None:
-    """Make the changes of `plan`, in order.
+def apply(run: Run, plan: Plan) -> Applied:
+    """Make the changes of `plan`, in order; gives what was made.
 
     Raises ApprovalRequired on AWS, and LockOut for a key policy under which the operator could
     not change it again, both before anything is changed; AwsRefused (or Unreachable,
@@ -35,7 +38,7 @@ def apply(run: Run, plan: Plan) -> None:
     ledger holds them.
     """
     if not plan.changes:
-        return
+        return Applied(plan.step)
     if run.target == "aws":
         raise ApprovalRequired(
             f"{plan.step} would change this AWS account: "
@@ -44,8 +47,7 @@ def apply(run: Run, plan: Plan) -> None:
             "run it on the sandbox (target = 'sandbox').",
         )
     _check_lock_out(run, plan)
-    for change in plan:
-        _make(run, change)
+    return Applied(plan.step, tuple((change, _make(run, change)) for change in plan))
 
 
 def _check_lock_out(run: Run, plan: Plan) -> None:
@@ -54,7 +56,8 @@ def _check_lock_out(run: Run, plan: Plan) -> None:
     Where the operator may not read what decides, the ledger says so, and KMS's own check remains.
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html
     """
-    planned = [change for change in plan if change.call in ("kms:PutKeyPolicy", "kms:CreateKey")]
+    calls = ("kms:PutKeyPolicy", "kms:CreateKey")
+    planned = [one for one in plan if one.call in calls and "Policy" in one.parameters]
     if not planned:
         return
     place = f"{run.identity.partition}:kms:{run.region}:{run.identity.account}"
@@ -73,13 +76,17 @@ def _check_lock_out(run: Run, plan: Plan) -> None:
             run.record("lock_out_check", call=change.call, outcome=outcome.value, why=why)
 
 
-def _make(run: Run, change: Change) -> None:
-    parameters = fill(change.parameters, run.known())
+def _make(run: Run, change: Change) -> dict[str, Any]:
+    known = run.known()
+    parameters = {
+        name: value if name in _DOCUMENTS else fill(value, known)
+        for name, value in change.parameters.items()
+    }
     run.record(
         "intent",
         call=change.call,
         parameters={
-            name: f"({len(value)} characters)" if name in _SECRET_PARAMETERS else value
+            name: f"({len(value)} characters)" if name in _DOCUMENTS else value
             for name, value in parameters.items()
         },
         why=change.why,
@@ -104,6 +111,7 @@ def _make(run: Run, change: Change) -> None:
     )
     if given:
         run.learn(**given)
+    return given
 
 
 def _at(answer: Mapping[str, Any], path: str) -> Any:

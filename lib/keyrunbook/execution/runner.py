@@ -271,8 +271,8 @@ class _Run:
             interrupted = caught
         except NOTEBOOK_FAILURES as caught:
             error = self._told(name, caught)
-        if interrupted is None and error is None and not self._completed:
-            error = self._told(name, None)
+        if interrupted is None and error is None:
+            error = self._findings(name) if self._completed else self._told(name, None)
         failed = error is not None or interrupted is not None
         self._read_ledger()
         self._result = self._result.with_step(
@@ -310,6 +310,20 @@ class _Run:
             kernel=kernel,
             listener=self,
         )
+
+    def _findings(self, name: str) -> RunError | None:
+        """The error of a notebook that ran to its end, and found that its step is not done."""
+        failed: list[str] = []
+        for entry in self._ledger.entries()[self._offset :]:
+            if entry.get("step") == name and entry["kind"] == "findings":
+                failed = [one["statement"] for one in entry["findings"] if one["status"] == "fail"]
+            elif entry.get("step") == name and entry["kind"] == "done":
+                failed = []
+        if not failed:
+            return None
+        what = f"{name} checked what it had done, and found otherwise: {'; '.join(failed)}."
+        fix = f"See the findings in {self._order.folder / name}.ipynb, mend that, and run it again."
+        return RunError("FindingsFailed", what, fix, 1, step=name)
 
     def _told(self, name: str, caught: Exception | None) -> RunError:
         """The error of a failed step: as the ledger has it, else as the cell has it."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keyrunbook.access import Matrix, Printed
     from keyrunbook.findings import Findings
-    from keyrunbook.plan import Plan
+    from keyrunbook.plan import Applied, Plan
     from keyrunbook.proof import Verdict
     from keyrunbook.records import Record
     from keyrunbook.session import Run
@@ -131,6 +131,16 @@ def plan_table(plan: Plan) -> Table:
     ]
     note = "" if rows else "Nothing to change: it is already so."
     return Table(f"Plan of {plan.step}", ("", "call", "why", "undo", "cost"), rows, note)
+
+
+def applied_table(applied: Applied) -> Table:
+    """The changes that AWS has made."""
+    rows = [
+        (str(number), change.call, "✓ done", "\n".join(str(value) for value in given.values()))
+        for number, (change, given) in enumerate(applied.made, 1)
+    ]
+    note = "" if rows else "Nothing was changed: it was already so."
+    return Table(f"Applied by {applied.step}", ("", "call", "outcome", "AWS gave"), rows, note)
 
 
 def findings_table(findings: Findings) -> Table:

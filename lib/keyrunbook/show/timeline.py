@@ -1,9 +1,8 @@
 """The timeline: the run's calls in order, and beside each the KMS records that CloudTrail shows.
 
-It is drawn by order, not by seconds: calls of one second would lie on each other, and the picture
-of a run on the sandbox is the same each time. A white card carries it in light and dark themes;
-shape and words say what colour says. JupyterLab gives PNG outputs no alternative text, so the
-picture is an HTML image that has one.
+It is drawn by order, not to scale: calls of one second would lie on each other. A white card
+carries it in light and dark themes; shape and words say what colour says. JupyterLab gives PNG
+outputs no alternative text, so the picture is an HTML image that has one.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A call, the whole minutes since the run began, and the records of it.
+    """A call, its time of day in UTC (``09:00:08``), and the records of it.
 
     `call` is empty for a record that no call of this run explains.
     """
 
     call: str
-    minutes: int
+    at: str
     marks: tuple[Mark, ...] = ()
 
 
@@ -78,6 +77,7 @@ class Timeline:
         axes.spines[:].set_visible(False)
         for x, words in ((0, CALLED), (1, RECORDED)):
             axes.text(x - 0.04, -0.9, words, color=_INK, fontsize=9, fontstyle="italic")
+        axes.text(-0.3, -0.9, "UTC", color=_INK, fontsize=9, ha="right", fontstyle="italic")
         ours = [y for y, row in enumerate(self.rows) if row.call]
         axes.plot([0] * len(ours), ours, "o", color=_RUN, markersize=7, label=CALLED)
         seen = [(y, mark) for y, row in enumerate(self.rows) for mark in row.marks]
@@ -112,7 +112,7 @@ class Timeline:
 
 
 def _label(row: Row) -> str:
-    return f"{row.call or '(no call of this run)'}   +{row.minutes} min"
+    return f"{row.call or '(no call of this run)'}   {row.at}"
 
 
 def _words(row: Row) -> str:

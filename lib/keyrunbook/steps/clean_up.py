@@ -14,7 +14,7 @@ from keyrunbook import policies
 from keyrunbook.aws import mutate
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters
-from keyrunbook.plan import Change, Plan
+from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.steps import grant_access
 from keyrunbook.steps.common import keep, made, or_none, passed
 from keyrunbook.steps.encrypt_workflow import builds_of
@@ -163,9 +163,9 @@ def _access_changes(state: State, grant: grant_access.State) -> list[Change]:
     return changes
 
 
-def apply(run: Run, plan: Plan) -> None:
+def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes."""
-    mutate.apply(run, plan)
+    return mutate.apply(run, plan)
 
 
 def verify(run: Run) -> Findings:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from keyrunbook.aws import mutate
 from keyrunbook.aws.wait import NotYet, Pending, Waited
 from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
-from keyrunbook.plan import Plan
+from keyrunbook.plan import Applied, Plan
 from keyrunbook.proof import (
     GENERATE,
     Claim,
@@ -74,9 +74,9 @@ def plan(state: State, parameters: Parameters) -> Plan:
     return Plan(STEP)
 
 
-def apply(run: Run, plan: Plan) -> None:
+def apply(run: Run, plan: Plan) -> Applied:
     """Nothing is changed by this step."""
-    mutate.apply(run, plan)
+    return mutate.apply(run, plan)
 
 
 def verify(run: Run, progress: Callable[[Waited], None] | None = None) -> Verdict:
@@ -194,7 +194,6 @@ def _shows(record: Record, verdict: Verdict) -> str:
 def timeline(run: Run, verdict: Verdict) -> Timeline:
     """What this run did, in order, and what CloudTrail saw of it."""
     calls = list(_calls(run))
-    begun = moment(run.ledger.entries()[0]["time"])
     counted = {record.event_id for record in verdict.records}
     seen = sorted(
         (*verdict.records, *(item.record for item in verdict.rejected)),
@@ -206,11 +205,11 @@ def timeline(run: Run, verdict: Verdict) -> Timeline:
         mark = Mark(record.name, record.event_id in counted)
         at = _call_of(record, calls, marks, verdict)
         if at is None:
-            strangers.append(Row("", _minutes(record.time - begun), (mark,)))
+            strangers.append(Row("", _time_of_day(record.time), (mark,)))
         else:
             marks.setdefault(at, []).append(mark)
     rows = [
-        Row(call.name, _minutes(call.since - begun), tuple(marks.get(number, ())))
+        Row(call.name, _time_of_day(call.since), tuple(marks.get(number, ())))
         for number, call in enumerate(calls)
     ]
     where = not_aws(run)
@@ -256,8 +255,8 @@ def _call_of(
     )
 
 
-def _minutes(time: timedelta) -> int:
-    return max(0, int(time.total_seconds() // 60))
+def _time_of_day(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%H:%M:%S}"
 
 
 def conclusion(verdict: Verdict) -> Sentence:

@@ -10,7 +10,7 @@ from keyrunbook.aws import mutate
 from keyrunbook.errors import ParameterError, StepFailed
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters
-from keyrunbook.plan import Change, Plan
+from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.steps.common import Place, keep, made, or_none, passed, place
 
 if TYPE_CHECKING:
@@ -150,11 +150,12 @@ def _unfit(key: dict[str, Any]) -> str | None:
     return None
 
 
-def apply(run: Run, plan: Plan) -> None:
+def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes; remember a key that was given."""
-    mutate.apply(run, plan)
+    applied = mutate.apply(run, plan)
     if "key_arn" not in run.facts() and run.parameters.key_arn is not None:
         run.learn(key_arn=run.parameters.key_arn)
+    return applied
 
 
 def verify(run: Run) -> Findings:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from keyrunbook.aws import mutate
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters, workflow_document
-from keyrunbook.plan import Change, Plan
+from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.steps.common import Place, keep, or_none, passed, place
 
 if TYPE_CHECKING:
@@ -121,12 +121,13 @@ def plan(state: State, parameters: Parameters) -> Plan:
     )
 
 
-def apply(run: Run, plan: Plan) -> None:
+def apply(run: Run, plan: Plan) -> Applied:
     """Create the workflow; remember its ARN, also of one that was there already."""
-    mutate.apply(run, plan)
+    applied = mutate.apply(run, plan)
     present = _current(run)
     if present is not None and present != run.facts().get("workflow_arn"):
         run.learn(workflow_arn=present)
+    return applied
 
 
 def verify(run: Run) -> Findings:

@@ -14,7 +14,7 @@ from keyrunbook.aws import mutate, who
 from keyrunbook.errors import ParameterError
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters
-from keyrunbook.plan import Change, Plan
+from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.steps.common import Place, keep, or_none, passed, place
 
 if TYPE_CHECKING:
@@ -175,11 +175,12 @@ def put_role_policy(
     )
 
 
-def apply(run: Run, plan: Plan) -> None:
+def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes; remember the role and the policies."""
-    mutate.apply(run, plan)
+    applied = mutate.apply(run, plan)
     state = observe(run)
     run.learn(role_name=state.role_name, role_arn=state.role_arn)
+    return applied
 
 
 def verify(run: Run) -> Findings:

@@ -12,7 +12,7 @@ from keyrunbook.aws import mutate
 from keyrunbook.aws.refusals import code_of
 from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
-from keyrunbook.plan import Plan
+from keyrunbook.plan import Applied, Plan
 from keyrunbook.steps.common import keep, passed
 from keyrunbook.steps.events import history
 
@@ -66,9 +66,9 @@ def plan(state: State, parameters: Parameters) -> Plan:
     return Plan(STEP)
 
 
-def apply(run: Run, plan: Plan) -> None:
+def apply(run: Run, plan: Plan) -> Applied:
     """Nothing is changed by this step."""
-    mutate.apply(run, plan)
+    return mutate.apply(run, plan)
 
 
 def verify(run: Run) -> Findings:

@@ -16,7 +16,7 @@ from keyrunbook.aws.wait import NotYet, Pending, Waited
 from keyrunbook.errors import ParameterError
 from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
-from keyrunbook.plan import Change, Plan
+from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.proof import DECRYPT, Span
 from keyrunbook.records import IMAGE_BUILDER, KMS, Record
 from keyrunbook.show.tables import Table, records_table
@@ -112,9 +112,9 @@ def restore(state: State, parameters: Parameters) -> Plan:
     return Plan(STEP, tuple(changes))
 
 
-def apply(run: Run, plan: Plan) -> None:
+def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes."""
-    mutate.apply(run, plan)
+    return mutate.apply(run, plan)
 
 
 def who_may(run: Run) -> access.Matrix:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from awssandbox.cloudtrail import operations
 from botocore.exceptions import ClientError
-from conftest import ACCOUNT, REGION, START, Served
+from served import ACCOUNT, REGION, START, Served
 
 OTHER = "999988887777"
 

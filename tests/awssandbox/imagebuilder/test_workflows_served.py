@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ACCOUNT, REGION, Credentials, Served
+from served import ACCOUNT, REGION, Credentials, Served
 
 DOCUMENT = """\
 schemaVersion: 1.0

@@ -18,7 +18,7 @@ from awssandbox.server import Application, Server
 from awssandbox.world import World
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from conftest import ACCOUNT, REGION, START, Credentials, Served
+from served import ACCOUNT, REGION, START, Credentials, Served
 
 OTHER_ACCOUNT = "444455556666"
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"

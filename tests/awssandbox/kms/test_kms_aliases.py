@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ACCOUNT, REGION
 from kms_setting import (
     DELEGATION,
     NO_KEY,
@@ -25,6 +24,7 @@ from kms_setting import (
     outcome,
     refused,
 )
+from served import ACCOUNT, REGION
 
 _fresh = itertools.count()
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from awssandbox.kms import conditions
-from conftest import ACCOUNT, REGION
 from kms_setting import OTHER_ACCOUNT, Kms, allow, kms_served, outcome
+from served import ACCOUNT, REGION
 
 _fresh = itertools.count()
 ENCRYPT = {"Plaintext": b"x", "EncryptionContext": {"a": "1", "b": "2"}}

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from awssandbox.kms import ciphertext
-from conftest import ACCOUNT, REGION
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kms_setting import (
@@ -29,6 +28,7 @@ from kms_setting import (
     outcome,
     refused,
 )
+from served import ACCOUNT, REGION
 
 INVALID = ("InvalidCiphertextException", "")
 """AWS gives no text with it."""

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ACCOUNT, Credentials
 from kms_setting import (
     ADMINISTRATOR,
     NO_KEY,
@@ -26,6 +25,7 @@ from kms_setting import (
     outcome,
     refused,
 )
+from served import ACCOUNT, Credentials
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/Grantee"
 WORKFLOW = "arn:aws:imagebuilder:us-west-2:111122223333:workflow/build/example/1.0.0/*"

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ACCOUNT
 from kms_setting import (
     ADMINISTRATOR,
     DELEGATION,
@@ -26,6 +25,7 @@ from kms_setting import (
     outcome,
     refused,
 )
+from served import ACCOUNT
 
 LOCKED_OUT = (
     "MalformedPolicyDocumentException",

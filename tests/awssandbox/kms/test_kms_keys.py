@@ -14,8 +14,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import ACCOUNT, REGION, START
 from kms_setting import NO_KEY, Kms, allow, document, key_id, kms_served, outcome, refused
+from served import ACCOUNT, REGION, START
 
 
 @pytest.fixture(scope="module")

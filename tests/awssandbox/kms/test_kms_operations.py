@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from awssandbox import kms as kms_package
 from awssandbox import services
-from conftest import ACCOUNT, REGION
 from kms_setting import (
     ADMINISTRATOR,
     DELEGATION,
@@ -30,6 +29,7 @@ from kms_setting import (
     outcome,
     refused,
 )
+from served import ACCOUNT, REGION
 
 OPERATIONS = sorted(kms_package.OPERATIONS)
 NO_KEY_OF_ITS_OWN = {"CreateKey", "ListKeys", "ListAliases"}

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ACCOUNT, REGION
 from kms_setting import (
     ADMINISTRATOR,
     DELEGATION,
@@ -22,6 +21,7 @@ from kms_setting import (
     kms_served,
     outcome,
 )
+from served import ACCOUNT, REGION
 
 TIME = re.compile(r"[A-Z][a-z]{2} \d{1,2}, \d{4}, \d{1,2}:\d{2}:\d{2} [AP]M")
 

@@ -42,12 +42,12 @@ def write_notebook(path: Path, *code: str) -> None:
     path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
-def ledger_cell(kind: str, **fields: Any) -> str:
+def ledger_cell(kind: str, step: str = "x", **fields: Any) -> str:
     """A cell that writes one line into the run's ledger."""
     return (
         "from pathlib import Path\nfrom keyrunbook.ledger import Ledger\n"
         "ledger = Ledger(Path(outputs_dir, run_id, 'ledger.jsonl'))\n"
-        f"ledger.append({kind!r}, step='x', time='t', **{fields!r})"
+        f"ledger.append({kind!r}, step={step!r}, time='t', **{fields!r})"
     )
 
 

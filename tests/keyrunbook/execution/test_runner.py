@@ -230,6 +230,41 @@ def test_the_ledgers_sentence_is_the_results(
     )
 
 
+@pytest.mark.parametrize(
+    ("step", "after", "exit_status", "steps"),
+    [
+        ("01_create_key", (), 1, "dfnnnnn"),
+        ("01_create_key", ("done",), 0, "ddddddd"),
+        ("00_preflight", ("done",), 0, "ddddddd"),
+        ("another step", (), 0, "ddddddd"),
+    ],
+)
+def test_a_step_whose_findings_failed_is_not_done(
+    order: Order,
+    notebooks: Path,
+    kernel: WarmKernel,
+    step: str,
+    after: tuple[str, ...],
+    exit_status: int,
+    steps: str,
+) -> None:
+    """A notebook may run to its end and find that it did not reach what it is for."""
+    found = [
+        {"statement": "The key is enabled", "status": "fail"},
+        {"statement": "The key rotates", "status": "pass"},
+    ]
+    name = step if step in order.all_steps else "01_create_key"
+    cells = [ledger_cell("findings", step, findings=found)]
+    cells += [ledger_cell(kind, step) for kind in after]
+    write_notebook(notebooks / f"{name}.ipynb", *cells)
+    result = execute(order, notebooks, kernel)
+    assert (result.exit_status, steps_of(result)) == (exit_status, steps)
+    if exit_status:
+        assert result.error is not None
+        assert "The key is enabled" in result.error.what
+        assert "rotates" not in result.error.what
+
+
 def test_an_error_that_an_earlier_part_left_is_not_told_again(
     order: Order, notebooks: Path, kernel: WarmKernel
 ) -> None:

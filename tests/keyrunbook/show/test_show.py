@@ -16,11 +16,11 @@ from keyrunbook.show.timeline import Mark, Row, Timeline
 from keyrunbook.show.waiting import WaitBar, bar
 
 ROWS = (
-    Row("kms:CreateKey", 0),
-    Row("imagebuilder:CreateWorkflow", 1, (Mark("GenerateDataKey", True),)),
-    Row("imagebuilder:GetWorkflow", 1, (Mark("Decrypt", True),)),
-    Row("imagebuilder:GetWorkflow", 2, (Mark("Decrypt", False),)),
-    Row("", 3, (Mark("Decrypt", False),)),
+    Row("kms:CreateKey", "09:00:00"),
+    Row("imagebuilder:CreateWorkflow", "09:00:01", (Mark("GenerateDataKey", True),)),
+    Row("imagebuilder:GetWorkflow", "09:00:01", (Mark("Decrypt", True),)),
+    Row("imagebuilder:GetWorkflow", "09:00:02", (Mark("Decrypt", False),)),
+    Row("", "09:00:03", (Mark("Decrypt", False),)),
 )
 TIMELINE = Timeline("Verdict: PROVED (embedded sandbox, not AWS)", ROWS)
 
@@ -49,19 +49,20 @@ def test_calls_on_the_left_and_records_on_the_right(
     assert plotted(label) == points
 
 
-def test_the_picture_names_rows_minutes_and_records() -> None:
+def test_the_picture_names_rows_times_and_records() -> None:
     [axes] = TIMELINE.figure().axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [
-        "kms:CreateKey   +0 min",
-        "imagebuilder:CreateWorkflow   +1 min",
-        "imagebuilder:GetWorkflow   +1 min",
-        "imagebuilder:GetWorkflow   +2 min",
-        "(no call of this run)   +3 min",
+        "kms:CreateKey   09:00:00",
+        "imagebuilder:CreateWorkflow   09:00:01",
+        "imagebuilder:GetWorkflow   09:00:01",
+        "imagebuilder:GetWorkflow   09:00:02",
+        "(no call of this run)   09:00:03",
     ]
     words = [text.get_text() for text in axes.texts]
     assert words == [
         "called by this run",
         "KMS records in CloudTrail",
+        "UTC",
         "GenerateDataKey (counts)",
         "Decrypt (counts)",
         "Decrypt (set aside)",
