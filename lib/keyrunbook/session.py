@@ -179,6 +179,7 @@ def _clients(target: Target, parameters: Parameters, opened: Mapping[str, Any] |
     handoff = sandboxes.handed_over() or sandboxes.shared()
     clients = sandbox_clients(handoff, region)
     clients.sandbox = handoff.instance_id
+    clients.renew()
     return clients
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,6 +88,10 @@ class Clients:
             raise explain(error) from error
         return Identity(answer["Arn"], answer["Account"])
 
+    def renew(self) -> None:
+        """Have `identity` ask again; the answer also tells the service's time."""
+        self.__dict__.pop("identity", None)
+
     @property
     def endpoint(self) -> str:
         """The URL that Image Builder's calls go to."""
@@ -129,8 +133,12 @@ def _config(**more: Any) -> Config:
     )
 
 
+@lru_cache(maxsize=1)
 def sandbox_clients(handoff: Handoff, region: str | None = None) -> Clients:
-    """Clients that reach `handoff`'s endpoint and nothing else, in `region` or the sandbox's."""
+    """Clients that reach `handoff`'s endpoint and nothing else, in `region` or the sandbox's.
+
+    They are kept for the next step in this process: to make them costs more than a step's calls.
+    """
     core = botocore.session.Session(
         session_vars={
             "profile": (None, None, None, None),

@@ -170,7 +170,7 @@ class WarmKernel:
             client.stop_channels()
         try:
             if manager.has_kernel:
-                await manager.shutdown_kernel(now=not await manager.is_alive())
+                await manager.shutdown_kernel(now=True)
         finally:
             await manager.cleanup_resources()
             with contextlib.suppress(OSError):

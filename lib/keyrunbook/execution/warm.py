@@ -9,9 +9,11 @@ nbval therefore show that none needs the kernel of another.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
+import threading
 from dataclasses import dataclass
 
 from keyrunbook.steps import STEPS
@@ -21,8 +23,9 @@ from keyrunbook.steps import STEPS
 PRELOADED = (
     "keyrunbook.session",
     *(f"keyrunbook.steps.{name.partition('_')[2]}" for name in STEPS),
-    "matplotlib.pyplot",
 )
+# Imported beside the first notebooks, which mostly wait for answers, and wanted by a later one.
+LATER = ("matplotlib.figure", "matplotlib.backends.backend_agg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,20 @@ class _Start:
 _start: _Start | None = None
 
 
-def prepare(modules: tuple[str, ...] = PRELOADED) -> None:
-    """Remembers the process's state and imports `modules`; never fails."""
+def prepare(modules: tuple[str, ...] = PRELOADED, later: tuple[str, ...] = LATER) -> None:
+    """Remembers the process's state and imports `modules`, then `later`, which nobody waits for.
+
+    It never fails: what cannot be imported is told where it is wanted.
+    """
     global _start
     _start = _Start(dict(os.environ), os.getcwd())
+    _load(modules)
+    # Each reset collects garbage; what is imported is none, and need not be looked at again.
+    gc.freeze()
+    threading.Thread(target=_load, args=(later,), name="preload", daemon=True).start()
+
+
+def _load(modules: tuple[str, ...]) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
