@@ -245,10 +245,20 @@ def _fields(arn: str) -> tuple[str, str, str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
-    """What AWS makes of the page's statements as printed: (what, outcome, why) of each."""
+class Judged:
+    """A policy statement, and what AWS makes of it."""
 
-    rows: tuple[tuple[str, str, str], ...]
+    what: str
+    statement: Mapping[str, Any]
+    outcome: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The statements of both steps of the page, as printed and as they are sent."""
+
+    rows: tuple[Judged, ...]
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from keyrunbook.show.tables import printed_table
@@ -256,41 +266,59 @@ class Printed:
         return printed_table(self).mimebundle()
 
 
-def printed(key_arn: str, account: str, operator: str) -> Printed:
-    """The page's administrator statement and role policy, letter for letter, put to the judge.
+def printed(run_id: str, key_arn: str, role_name: str) -> Printed:
+    """The page's statements, letter for letter, and the ones that are sent, put to the judge.
 
     Nothing is sent. Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
     """
-    printed_policy = {
-        "Version": build.VERSION,
-        "Statement": [build.printed_administrators_statement(account)],
-    }
-    corrected = build.administrators_policy(key_arn.split(":")[1], account)
+    partition, _, _, account = _fields(key_arn)
+    role = f"arn:{partition}:iam::{account}:role/{role_name}"
+    use = build.execution_role_statement(run_id, role, partition, account)
+    administrators = build.printed_administrators_statement(account)
+    (sent_administrators,) = build.administrators_policy(partition, account)["Statement"]
     return Printed(
         (
-            (
-                "administrator statement as printed: Resource …:key/",
-                *_root_may_change(printed_policy, key_arn, account),
+            Judged(
+                "step 1, the execution role, as printed but for the Sid",
+                use,
+                *_workflows_only(use, role, key_arn),
             ),
-            (
-                "administrator statement as sent: Resource *",
-                *_root_may_change(corrected, key_arn, account),
+            Judged(
+                "step 1, administrators, as printed",
+                administrators,
+                *_root_may_change(administrators, key_arn, account),
             ),
-            (
-                "role policy as printed: Sid with spaces",
-                *_accepted(build.printed_role_policy(key_arn, account)),
+            Judged(
+                "step 1, administrators, as sent",
+                sent_administrators,
+                *_root_may_change(sent_administrators, key_arn, account),
             ),
-            (
-                "role policy as sent: Sid of letters and digits",
-                *_accepted(build.role_policy("x", key_arn, key_arn.split(":")[1], account)),
+            *(
+                Judged(what, policy["Statement"][0], *_accepted(policy))
+                for what, policy in (
+                    ("step 2, as printed", build.printed_role_policy(key_arn, account)),
+                    ("step 2, as sent", build.role_policy(run_id, key_arn, partition, account)),
+                )
             ),
         )
     )
 
 
-def _root_may_change(policy: Mapping[str, Any], key_arn: str, account: str) -> tuple[str, str]:
-    partition = key_arn.split(":")[1]
-    root = Principal("root", f"arn:{partition}:iam::{account}:root", account)
+def _workflows_only(statement: Mapping[str, Any], role: str, key_arn: str) -> tuple[str, str]:
+    policy = {"Version": build.VERSION, "Statement": [statement]}
+    layers = Policies((), [parse_policy(policy, kind="resource")], (), (), (), (), ())
+    cells = _of_role(Read(role, "", key_arn, layers)).cells
+    wanted = {True: Outcome.ALLOWED, False: Outcome.DENIED}
+    return (
+        ("works", "the role may use the key for workflows, and for nothing else")
+        if all(cell.outcome is wanted[cell.wanted] for cell in cells)
+        else ("fails", "the role may do more or less than use the key for workflows")
+    )
+
+
+def _root_may_change(statement: Mapping[str, Any], key_arn: str, account: str) -> tuple[str, str]:
+    root = Principal("root", f"arn:{_fields(key_arn)[0]}:iam::{account}:root", account)
+    policy = {"Version": build.VERSION, "Statement": [statement]}
     layers = Policies((), [parse_policy(policy, kind="resource")], (), (), (), (), ())
     decision = decide(Request(root, "kms:PutKeyPolicy", key_arn), layers)
     return (

@@ -181,9 +181,15 @@ def test_who_could_change_the_policy_again(
 
 
 def test_the_page_s_statements_as_printed() -> None:
-    assert [outcome for _, outcome, _ in printed(KEY, ACCOUNT, USER_ARN).rows] == [
-        "locks out",
-        "works",
-        "refused",
-        "works",
+    rows = printed("x", KEY, "Execution").rows
+    assert [(row.what, row.outcome) for row in rows] == [
+        ("step 1, the execution role, as printed but for the Sid", "works"),
+        ("step 1, administrators, as printed", "locks out"),
+        ("step 1, administrators, as sent", "works"),
+        ("step 2, as printed", "refused"),
+        ("step 2, as sent", "works"),
     ]
+    assert rows[1].statement["Resource"] == f"arn:aws:kms:*:{ACCOUNT}:key/"
+    assert rows[2].statement["Resource"] == "*"
+    assert rows[3].statement["Sid"] == "Allow access to the workflow key"
+    assert rows[4].statement["Sid"].isalnum()

@@ -35,6 +35,7 @@ SIGNS = {
     "works": "✓ works",
     "refused": "✗ refused",
     "locks out": "✗ locks out",
+    "fails": "✗ fails",
 }
 POLICY_PARAMETERS = ("Policy", "AssumeRolePolicyDocument", "PolicyDocument")
 """The parameters of a call that hold a policy as text."""
@@ -171,14 +172,13 @@ def matrix_table(matrix: Matrix) -> Table:
 
 
 def printed_table(printed: Printed) -> Table:
-    """What AWS makes of the page's statements."""
-    rows = [(what, SIGNS[outcome], why) for what, outcome, why in printed.rows]
-    return Table("As printed, and as sent", ("statement", "outcome", "because"), rows)
-
-
-def document(caption: str, policy: Any) -> Table:
-    """A policy document, indented."""
-    return Table(caption, ("document",), [(json.dumps(policy, indent=2),)])
+    """The page's statements, and what AWS makes of them."""
+    rows = [
+        (one.what, json.dumps(one.statement, indent=2), SIGNS[one.outcome], one.why)
+        for one in printed.rows
+    ]
+    columns = ("step", "statement", "outcome", "because")
+    return Table("As printed, and as sent", columns, rows)
 
 
 def policies_of(plan: Plan) -> Table:

@@ -219,8 +219,9 @@ def who_may(run: Run) -> access.Matrix:
 
 
 def as_printed(run: Run) -> access.Printed:
-    """What AWS would make of the two statements exactly as its page prints them."""
-    return access.printed(run.facts()["key_arn"], run.identity.account, run.identity.arn)
+    """What AWS makes of both steps' statements, as its page prints them and as they are sent."""
+    name = role_name(run.parameters.execution_role)
+    return access.printed(run.run_id, run.facts()["key_arn"], name)
 
 
 def role_name(role: str) -> str:
