@@ -40,6 +40,7 @@ SIGNS = {
 POLICY_PARAMETERS = ("Policy", "AssumeRolePolicyDocument", "PolicyDocument")
 """The parameters of a call that hold a policy as text."""
 _CELL = "text-align:left;vertical-align:top"
+_PRE = "margin:0;background:none;color:inherit;font-family:monospace;white-space:pre"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _indented(name: str, value: str) -> list[str]:
 
 
 def _html_cell(text: str) -> str:
-    inner = f"<pre>{escape(text)}</pre>" if "\n" in text else escape(text)
+    inner = f'<pre style="{_PRE}">{escape(text)}</pre>' if "\n" in text else escape(text)
     return f'<td style="{_CELL}">{inner}</td>'
 
 
@@ -174,10 +175,10 @@ def matrix_table(matrix: Matrix) -> Table:
 def printed_table(printed: Printed) -> Table:
     """The page's statements, and what AWS makes of them."""
     rows = [
-        (one.what, json.dumps(one.statement, indent=2), SIGNS[one.outcome], one.why)
+        (one.what, SIGNS[one.outcome], one.why, json.dumps(one.statement, indent=2))
         for one in printed.rows
     ]
-    columns = ("step", "statement", "outcome", "because")
+    columns = ("step", "outcome", "because", "statement")
     return Table("As printed, and as sent", columns, rows)
 
 
