@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 import pytest
 from keyrunbook import sandboxes
+from keyrunbook.aws.clients import sandbox_clients
 from keyrunbook.parameters import Parameters, project_dir
 from keyrunbook.steps import STEPS
 
@@ -322,6 +323,43 @@ def test_on_aws_a_step_that_reads_works_and_one_that_changes_waits_for_approval(
     lines = ledger(tmp_path / "x")
     assert not [line for line in lines if line["kind"] == "intent"]
     assert before
+
+
+def limited(sandbox: sandboxes.Sandbox, *actions: str) -> dict[str, str]:
+    """What points the target aws at a sandbox, as a user who may do `actions` only."""
+    iam = sandbox_clients(sandbox.ready())("iam")
+    iam.create_user(UserName="limited")
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    iam.put_user_policy(
+        UserName="limited",
+        PolicyName="limits",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    key = iam.create_access_key(UserName="limited")["AccessKey"]
+    return {
+        **aws_like(sandbox.ready()),
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+    }
+
+
+def test_a_refused_permission_is_named(tmp_path: Path) -> None:
+    """Preflight finds it and goes on; a step that needs it fails with AWS's own words."""
+    with sandboxes.start_private() as own:
+        keys = limited(own, "iam:List*", "imagebuilder:List*")
+        words = ("run", "--target", "aws", "--outputs", tmp_path, "--run-id", "x", "--json")
+        done = runbook(*words, "--steps", "00", **keys)
+        assert done.returncode == 0, done.stdout
+        (found,) = [line for line in ledger(tmp_path / "x") if line["kind"] == "findings"]
+        failed = {one["statement"] for one in found["findings"] if one["status"] == "fail"}
+        assert failed == {"AWS KMS answers the operator", "AWS CloudTrail answers the operator"}
+        key = sandbox_clients(own.ready())("kms").create_key()["KeyMetadata"]["Arn"]
+        done = runbook(*words, "--steps", "01", "-p", "key_arn", key, **keys)
+    assert done.returncode == 5, done.stdout
+    error = json.loads(done.stdout)["error"]
+    assert error["type"] == "AwsRefused"
+    assert "user/limited is not authorized to perform: kms:DescribeKey" in error["what"]
+    assert "permission" in error["fix"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
