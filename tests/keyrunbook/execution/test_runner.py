@@ -477,8 +477,9 @@ def test_a_cell_that_takes_too_long(
 
 
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 from keyrunbook.execution.progress import progress_to
 from keyrunbook.execution.runner import Order, run
 from keyrunbook.execution.selection import default_selection
