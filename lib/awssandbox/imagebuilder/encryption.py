@@ -13,6 +13,7 @@ without it.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Mapping
 from functools import cache
@@ -73,15 +74,19 @@ def decrypt(access: ServiceAccess, body: Encrypted) -> str:
     Raises KmsRefusal.
     """
     sdk = _sdk()
+    stream = sdk.client.stream(
+        mode="decrypt",
+        source=body.message,
+        key_provider=sdk.master_key(key_id=body.key_arn, client=access.client("kms")),
+    )
     try:
-        text, _ = sdk.client.decrypt(
-            source=body.message,
-            key_provider=sdk.master_key(key_id=body.key_arn, client=access.client("kms")),
-        )
+        return bytes(stream.read()).decode()
     except sdk.error:
         _raise_refusal(access)
         raise
-    return bytes(text).decode()
+    finally:
+        # Its own close() raises after a refusal, once more when the stream is dropped.
+        io.IOBase.close(stream)
 
 
 def _raise_refusal(access: ServiceAccess) -> None:
