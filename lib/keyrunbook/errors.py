@@ -42,6 +42,16 @@ class ParameterError(RunbookError):
     exit_status = 2
 
 
+class LedgerDamaged(ParameterError):
+    """A ledger is not as it was written; `what` names the file and the line."""
+
+    exit_status = 1
+
+
+class RunBusy(RunbookError):
+    """Another process is applying a step of the same run."""
+
+
 class StepMissing(RunbookError):
     """A step was opened before a step that it needs."""
 

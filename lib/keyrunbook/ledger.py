@@ -1,6 +1,6 @@
 """The ledger of a run: append-only JSON Lines; the memory between notebooks.
 
-Every line has `n` (its number), `time` (the service's, ISO 8601 UTC), `step` and `kind`:
+Every line has `n` (its number), `time` (the service's, ISO 8601 UTC), `step`, `kind` and `hash`:
 
 - ``opened``: who, where, on what; once, at the start of the run
 - ``intent``, ``outcome``: before and after each mutating call
@@ -11,23 +11,49 @@ Every line has `n` (its number), `time` (the service's, ISO 8601 UTC), `step` an
 - ``findings``, ``verdict``: what a step found
 - ``error``: why a step ended early
 - ``done``: a step came to its end
+- ``repaired``: the torn end that a crash had left was cut off; `dropped_bytes` of it
+
+`hash` is the SHA-256 of the hash before it (64 zeros before the first) and the line's own bytes up
+to it. So a line that was altered, removed, doubled or moved breaks the chain. What the chain cannot
+show by itself: lines removed from the end, and a forger who owns the folder, since whoever can
+write the file can make all hashes anew. Both show against a head hash that was kept elsewhere.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import json
 import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from filelock import FileLock
-
-from keyrunbook.errors import OutputsNotWritable, ParameterError
+from keyrunbook.errors import LedgerDamaged, OutputsNotWritable, RunBusy
 
 NAME = "ledger.jsonl"
+FIRST = "0" * 64
+"""What stands for the hash before the first line."""
+_SEALED = re.compile(rb'(.*), "hash": "([0-9a-f]{64})"\}')
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a ledger holds: its entries, and the bytes of a torn line that a crash left behind."""
+
+    entries: list[dict[str, Any]]
+    whole_bytes: int = 0
+    torn_bytes: int = 0
+
+    @property
+    def head(self) -> str:
+        """The hash of the last line, which stands for all of them."""
+        return str(self.entries[-1]["hash"]) if self.entries else FIRST
 
 
 class Ledger:
@@ -39,55 +65,72 @@ class Ledger:
     def append(self, kind: str, *, step: str, time: str, **fields: Any) -> None:
         """Write one line and have the system store it before returning.
 
-        Raises ParameterError, with the line's number, where the ledger is damaged.
+        A torn end is cut off first, and a line says so.
+
+        Raises LedgerDamaged, with the line's number, where the ledger is damaged.
         """
-        with self._lock():
-            n = len(self._read(self.path.read_bytes() if self.path.exists() else b"")) + 1
-            line = {"n": n, "time": time, "step": step, "kind": kind, **fields}
-            text = json.dumps(line, ensure_ascii=False, default=str) + "\n"
-            with self.path.open("ab") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
+        with self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            file.seek(0)
+            chain = read_chain(file.read(), self.path)
+            new = [{"kind": kind, **fields}]
+            if chain.torn_bytes:
+                new.insert(0, {"kind": "repaired", "dropped_bytes": chain.torn_bytes})
+                file.truncate(chain.whole_bytes)
+            before = chain.head
+            for n, line in enumerate(new, len(chain.entries) + 1):
+                text, before = _sealed({"n": n, "time": time, "step": step, **line}, before)
+                file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            if not chain.entries:
+                _store_name(self.path.parent)
+
+    def chain(self) -> Chain:
+        """All that is there; nothing, where there is no file. Reading changes nothing.
+
+        Raises LedgerDamaged, with the line's number, where one is damaged.
+        """
+        try:
+            with self.path.open("rb") as file:
+                content = file.read()
+                if not content.endswith(b"\n"):  # perhaps just being written
+                    fcntl.flock(file, fcntl.LOCK_SH)
+                    file.seek(0)
+                    content = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return Chain([])
+        return read_chain(content, self.path)
 
     def entries(self) -> list[dict[str, Any]]:
-        """All lines. Raises ParameterError, with the line's number, where one is damaged."""
-        try:
-            content = self.path.read_bytes()
-            if content and not content.endswith(b"\n"):  # perhaps just being written
-                with self._lock():
-                    content = self.path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return self._read(content)
+        """All whole lines. Raises LedgerDamaged, with the line's number, where one is damaged."""
+        return self.chain().entries
 
-    def _lock(self) -> FileLock:
-        return FileLock(self.path.with_suffix(".lock"))
+    @contextlib.contextmanager
+    def applying(self) -> Iterator[None]:
+        """Hold the run while this process applies a step of it.
 
-    def _read(self, content: bytes) -> list[dict[str, Any]]:
-        *lines, rest = content.split(b"\n")
-        entries = [self._entry(number, line) for number, line in enumerate(lines, 1)]
-        if rest:
-            raise self._damaged(len(lines) + 1, "its end is missing")
-        return entries
+        The system lets go when the process ends, however it ends.
 
-    def _entry(self, number: int, line: bytes) -> dict[str, Any]:
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise self._damaged(number, str(error)) from error
-        if not isinstance(entry, dict) or not entry.keys() >= {"n", "time", "step", "kind"}:
-            raise self._damaged(number, "it is not an entry")
-        if entry["n"] != number:
-            raise self._damaged(
-                number, f"it is entry {entry['n']}, so lines are missing or doubled"
-            )
-        return entry
+        Raises RunBusy, naming the process and since when, where another one holds it.
+        """
+        with (self.path.parent / ".applying").open("a+", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise self._busy(file) from error
+            file.truncate(0)
+            file.write(f"{os.getpid()} {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+            file.flush()
+            yield
 
-    def _damaged(self, number: int, reason: str) -> ParameterError:
-        return ParameterError(
-            f"{self.path}, line {number}, is damaged: {reason}.",
-            "The run cannot go on from it; start a new run.",
+    def _busy(self, file: IO[str]) -> RunBusy:
+        file.seek(0)
+        pid, _, since = file.read().partition(" ")
+        return RunBusy(
+            f"Process {pid} has been applying a step of the run {self.path.parent.name!r} since "
+            f"{since}; nothing was changed here.",
+            "Wait until it has ended, then plan and apply again.",
         )
 
     def of_kind(self, kind: str, step: str | None = None) -> list[dict[str, Any]]:
@@ -113,6 +156,66 @@ class Ledger:
     def done(self) -> set[str]:
         """The steps that came to their end."""
         return {entry["step"] for entry in self.entries() if entry["kind"] == "done"}
+
+
+def read_chain(content: bytes, path: Path) -> Chain:
+    """The ledger whose bytes these are; `path` is for the message.
+
+    The end is torn where its newline is missing, or where blocks of its last line never reached
+    the disk and read as zeros: a crash leaves that, and nothing that the ledger ever said is in it.
+
+    Raises LedgerDamaged, with the line's number: any other line that is not as it was written.
+    """
+    *lines, rest = content.split(b"\n")
+    if not rest and lines and b"\0" in lines[-1]:
+        rest = lines.pop() + b"\n"
+    entries: list[dict[str, Any]] = []
+    before = FIRST
+    for number, line in enumerate(lines, 1):
+        try:
+            entries.append(_entry(number, line, before))
+        except ValueError as error:
+            raise LedgerDamaged(
+                f"{path}, line {number}, is damaged: {error}.",
+                "Compare it with a copy. The run cannot go on from it; start a new run.",
+            ) from error
+        before = entries[-1]["hash"]
+    return Chain(entries, len(content) - len(rest), len(rest))
+
+
+def _entry(number: int, line: bytes, before: str) -> dict[str, Any]:
+    """The entry of one line. Raises ValueError, which says what is wrong with it."""
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or not entry.keys() >= {"n", "time", "step", "kind"}:
+        raise ValueError("it is not an entry")
+    if entry["n"] != number:
+        raise ValueError(f"it is entry {entry['n']}, so lines are missing, doubled or moved")
+    sealed = _SEALED.fullmatch(line)
+    if sealed is None:
+        raise ValueError("it does not end in its hash")
+    if sealed[2].decode() != _hash(before, sealed[1]):
+        raise ValueError("its hash is another: it, or the line before it, is not as it was written")
+    return entry
+
+
+def _sealed(line: Mapping[str, Any], before: str) -> tuple[bytes, str]:
+    """The bytes of a line, and its hash."""
+    body = json.dumps(line, ensure_ascii=False, default=str)[:-1].encode()
+    own = _hash(before, body)
+    return body + f', "hash": "{own}"}}\n'.encode(), own
+
+
+def _hash(before: str, body: bytes) -> str:
+    return hashlib.sha256(before.encode() + body).hexdigest()
+
+
+def _store_name(folder: Path) -> None:
+    """Have the system store that a new file is in the folder, not only what is in the file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def new_run_id() -> str:

@@ -9,6 +9,8 @@ from keyrunbook.errors import AwsRefused, RunbookError
 STATUS: dict[type[RunbookError], int] = {
     errors.RunbookError: 5,
     errors.ParameterError: 2,
+    errors.LedgerDamaged: 1,
+    errors.RunBusy: 5,
     errors.StepMissing: 2,
     errors.ApprovalRequired: 4,
     errors.NotKnownYet: 3,

@@ -1,12 +1,14 @@
-"""The ledger: append-only, whole lines, safe between processes, and honest about damage."""
+"""The ledger: append-only, whole lines in a chain, safe between processes, honest about damage."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keyrunbook.errors import OutputsNotWritable, ParameterError
-from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, run_folder
+from keyrunbook.errors import LedgerDamaged, OutputsNotWritable, RunBusy
+from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, read_chain, run_folder
 from keyrunbook.parameters import Parameters
 
 TIME = "2026-01-31T09:00:00.000+00:00"
@@ -30,14 +32,20 @@ def append(ledger: Ledger, kind: str = "facts", step: str = "01_create_key", **f
     ledger.append(kind, step=step, time=TIME, **fields)
 
 
-def test_a_line_is_numbered_timed_and_named(ledger: Ledger) -> None:
+def test_a_line_is_numbered_timed_named_and_chained_to_the_one_before(ledger: Ledger) -> None:
     append(ledger, facts={"key_arn": "arn:é"})
     append(ledger, "done")
-    assert ledger.path.read_text("utf-8").splitlines() == [
+    bodies = [
         f'{{"n": 1, "time": "{TIME}", "step": "01_create_key", "kind": "facts", '
-        '"facts": {"key_arn": "arn:é"}}',
-        f'{{"n": 2, "time": "{TIME}", "step": "01_create_key", "kind": "done"}}',
+        '"facts": {"key_arn": "arn:é"}',
+        f'{{"n": 2, "time": "{TIME}", "step": "01_create_key", "kind": "done"',
     ]
+    expected, before = "", "0" * 64
+    for body in bodies:
+        before = hashlib.sha256((before + body).encode()).hexdigest()
+        expected += f'{body}, "hash": "{before}"}}\n'
+    assert ledger.path.read_text("utf-8") == expected
+    assert ledger.chain().head == before
 
 
 def test_there_is_nothing_before_the_first_line(ledger: Ledger) -> None:
@@ -139,49 +147,186 @@ def test_processes_that_append_at_once_keep_lines_whole_and_numbers_unique(ledge
         assert mine == list(range(lines))
 
 
-def entry(n: int) -> str:
-    return json.dumps({"n": n, "time": TIME, "step": "s", "kind": "facts", "facts": {}})
+# Damage
+
+Lines = list[bytes]
+
+
+def changed(number: int, change: Callable[[bytes], bytes]) -> Callable[[Lines], Lines]:
+    """Change one line, counted from 0, of a ledger's three."""
+    return lambda lines: [change(line) if number == at else line for at, line in enumerate(lines)]
+
+
+def kept(*numbers: int) -> Callable[[Lines], Lines]:
+    """Keep these lines, in this order."""
+    return lambda lines: [lines[number] for number in numbers]
 
 
 DAMAGED = [
-    ([entry(1), "{", entry(3)], 2, "Expecting property name"),
-    ([entry(1), "", entry(2)], 2, "Expecting value"),
-    ([entry(1), entry(2)[:-9]], 2, "Unterminated string"),
-    ([entry(1), entry(2) + entry(3)], 2, "Extra data"),
-    ([entry(1), "[]"], 2, "not an entry"),
-    ([entry(1), '{"n": 2}'], 2, "not an entry"),
-    ([entry(1), entry(3)], 2, "it is entry 3, so lines are missing"),
-    ([entry(1), entry(1)], 2, "it is entry 1"),
-    ([entry(2)], 1, "it is entry 2"),
-    ([entry(1), "\udcff"], 2, "can't decode"),
+    (changed(1, lambda _: b"{"), 2, "Expecting property name"),
+    (changed(1, lambda _: b""), 2, "Expecting value"),
+    (changed(2, lambda line: line[:-9]), 3, "Unterminated string"),
+    (lambda lines: [lines[0], lines[1] + lines[2]], 2, "Extra data"),
+    (changed(1, lambda _: b"[]"), 2, "not an entry"),
+    (changed(1, lambda _: b'{"n": 2}'), 2, "not an entry"),
+    (changed(1, lambda _: b"\xff"), 2, "can't decode"),
+    (changed(1, lambda line: line.replace(b"{}", b"{ }")), 2, "not as it was written"),
+    (changed(2, lambda line: line.replace(b'"k": 2', b'"k": 3')), 3, "not as it was written"),
+    (changed(2, lambda line: line[:-1] + b" }"), 3, "does not end in its hash"),
+    (changed(2, lambda line: line[:-66] + b"0" * 64 + line[-2:]), 3, "not as it was written"),
+    (changed(0, lambda line: line.split(b', "hash"')[0] + b"}"), 1, "does not end in its hash"),
+    (kept(0, 2), 2, "it is entry 3, so lines are missing, doubled or moved"),
+    (kept(0, 0, 1, 2), 2, "it is entry 1"),
+    (kept(0, 2, 1), 2, "it is entry 3"),
+    (kept(1, 2), 1, "it is entry 2"),
 ]
 
 
-@pytest.mark.parametrize(("lines", "number", "reason"), DAMAGED)
-def test_damage_is_named_by_its_line(
-    ledger: Ledger, lines: list[str], number: int, reason: str
+def three(ledger: Ledger) -> Lines:
+    """The lines of a ledger of three, without their ends."""
+    for k in range(3):
+        append(ledger, k=k, facts={})
+    return ledger.path.read_bytes().splitlines()
+
+
+@pytest.mark.parametrize(("change", "number", "reason"), DAMAGED)
+def test_damage_is_named_by_its_line_and_left_as_it_is(
+    ledger: Ledger, change: Callable[[Lines], Lines], number: int, reason: str
 ) -> None:
-    text = "".join(line + "\n" for line in lines)
-    ledger.path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    content = b"".join(line + b"\n" for line in change(three(ledger)))
+    ledger.path.write_bytes(content)
     for use in (ledger.entries, ledger.facts, ledger.done, lambda: append(ledger)):
-        with pytest.raises(ParameterError, match=f"line {number}, is damaged") as caught:
+        with pytest.raises(LedgerDamaged, match=f"line {number}, is damaged") as caught:
             use()
         assert reason in caught.value.what
         assert str(ledger.path) in caught.value.what
         assert "start a new run" in caught.value.fix
-    assert ledger.path.read_bytes() == text.encode("utf-8", "surrogateescape")
+        assert caught.value.exit_status == 1
+    assert ledger.path.read_bytes() == content
 
 
-def test_a_last_line_without_its_end_is_damage_and_nothing_is_written_behind_it(
+def sample() -> Lines:
+    """A ledger as bytes, in lines with their ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / NAME)
+        for k in range(6):
+            append(ledger, k=k, text="é → x", facts={"key_arn": f"arn:{k}"})
+        return ledger.path.read_bytes().splitlines(keepends=True)
+
+
+SAMPLE = sample()
+WHOLE = b"".join(SAMPLE)
+HERE = Path(NAME)
+
+
+def is_found(content: bytes) -> bool:
+    """Whether a reader is told that this is not the ledger that was written."""
+    try:
+        return read_chain(content, HERE).torn_bytes > 0
+    except LedgerDamaged:
+        return True
+
+
+@given(at=st.integers(0, len(WHOLE) - 1), byte=st.integers(0, 255))
+def test_any_changed_byte_is_found(at: int, byte: int) -> None:
+    assert is_found(WHOLE[:at] + bytes([byte]) + WHOLE[at + 1 :]) == (byte != WHOLE[at])
+
+
+@given(at=st.integers(0, len(WHOLE) - 1), more=st.binary(min_size=1, max_size=3))
+def test_any_added_bytes_are_found(at: int, more: bytes) -> None:
+    assert is_found(changed_bytes := WHOLE[:at] + more + WHOLE[at:]) == (changed_bytes != WHOLE)
+
+
+@given(order=st.lists(st.integers(0, len(SAMPLE) - 1), max_size=len(SAMPLE) + 2))
+def test_any_other_order_of_the_lines_is_found_but_for_a_shorter_end(order: list[int]) -> None:
+    """Dropped, doubled, swapped: all but lines missing from the end, which the head hash shows."""
+    content = b"".join(SAMPLE[k] for k in order)
+    assert is_found(content) == (order != list(range(len(order))))
+
+
+@given(forged=st.integers(0, len(SAMPLE) - 2))
+def test_a_line_made_anew_with_a_hash_of_its_own_breaks_the_line_after_it(forged: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / NAME)
+        ledger.path.write_bytes(b"".join(SAMPLE[:forged]))
+        append(ledger, k="forged")
+        made = ledger.path.read_bytes()
+    with pytest.raises(LedgerDamaged, match=f"line {forged + 2}, is damaged: its hash"):
+        read_chain(made + b"".join(SAMPLE[forged + 1 :]), HERE)
+
+
+@given(at=st.integers(0, len(WHOLE)))
+def test_a_crash_at_any_byte_leaves_the_whole_lines_and_the_next_append_says_so(at: int) -> None:
+    whole = WHOLE[: WHOLE[:at].rfind(b"\n") + 1]
+    before, torn = whole.count(b"\n"), at - len(whole)
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / NAME)
+        ledger.path.write_bytes(WHOLE[:at])
+        assert [entry["n"] for entry in ledger.entries()] == list(range(1, before + 1))
+        assert ledger.path.read_bytes() == WHOLE[:at]  # reading repairs nothing
+        append(ledger, "done")
+        assert ledger.path.read_bytes().startswith(whole)
+        new = ledger.entries()[before:]
+    assert [one["kind"] for one in new] == ["repaired"] * bool(torn) + ["done"]
+    assert [one["dropped_bytes"] for one in new[:-1]] == [torn] * bool(torn)
+
+
+def test_blocks_of_the_last_line_that_never_reached_the_disk_are_a_torn_end(
     ledger: Ledger,
 ) -> None:
-    append(ledger)
-    whole = ledger.path.read_bytes()
-    ledger.path.write_bytes(whole + whole[:-1])
-    for use in (ledger.entries, lambda: append(ledger)):
-        with pytest.raises(ParameterError, match="line 2, is damaged: its end is missing"):
-            use()
-    assert ledger.path.read_bytes() == whole + whole[:-1]
+    lines = three(ledger)
+    lost = lines[2][:20] + b"\0" * 9 + lines[2][29:] + b"\n"
+    ledger.path.write_bytes(lines[0] + b"\n" + lines[1] + b"\n" + lost)
+    assert ledger.chain().torn_bytes == len(lost)
+    append(ledger, "done")
+    assert [entry["kind"] for entry in ledger.entries()[2:]] == ["repaired", "done"]
+
+
+def test_zeros_in_an_earlier_line_are_damage(ledger: Ledger) -> None:
+    lines = three(ledger)
+    ledger.path.write_bytes(b"\0" * 9 + b"\n" + b"\n".join(lines[1:]) + b"\n")
+    with pytest.raises(LedgerDamaged, match="line 1, is damaged"):
+        ledger.entries()
+
+
+# One process applies at a time
+
+HOLDER = """
+import sys
+from pathlib import Path
+from keyrunbook.ledger import Ledger
+with Ledger(Path(sys.argv[1])).applying():
+    print("holds", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("ending", ["well", "killed"])
+def test_while_one_process_applies_another_is_refused_and_told_whose_turn_it_is(
+    ledger: Ledger, ending: str
+) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(ledger.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "holds\n"
+    since = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    told = f"Process {holder.pid} has been applying a step of the run '.+' since {since};"
+    with pytest.raises(RunBusy, match=told) as caught, ledger.applying():
+        pass
+    assert "plan and apply again" in caught.value.fix
+    append(ledger)  # who only reads and notes is not in the way
+    if ending == "killed":
+        holder.kill()
+    holder.communicate()
+    with ledger.applying():
+        pass
+    with ledger.applying():
+        pass
 
 
 # Runs and their folders

@@ -32,10 +32,10 @@ A ``${…}`` in a workflow document is its author's, not a symbol of a plan.
 def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes of `plan`, in order; gives what was made.
 
-    Raises ApprovalRequired on AWS, and LockOut for a key policy under which the operator could
-    not change it again, both before anything is changed; AwsRefused (or Unreachable,
-    CredentialsMissing) at the first call that AWS refuses: the changes before it stay, and the
-    ledger holds them.
+    Raises ApprovalRequired on AWS, RunBusy while another process applies a step of the run, and
+    LockOut for a key policy under which the operator could not change it again, all before
+    anything is changed; AwsRefused (or Unreachable, CredentialsMissing) at the first call that AWS
+    refuses: the changes before it stay, and the ledger holds them.
     """
     if not plan.changes:
         return Applied(plan.step)
@@ -46,8 +46,9 @@ def apply(run: Run, plan: Plan) -> Applied:
             "Changes on AWS wait for plans that can be approved, which this version cannot yet; "
             "run it on the sandbox (target = 'sandbox').",
         )
-    _check_lock_out(run, plan)
-    return Applied(plan.step, tuple((change, _make(run, change)) for change in plan))
+    with run.ledger.applying():
+        _check_lock_out(run, plan)
+        return Applied(plan.step, tuple((change, _make(run, change)) for change in plan))
 
 
 def _check_lock_out(run: Run, plan: Plan) -> None:
@@ -85,6 +86,7 @@ def _make(run: Run, change: Change) -> dict[str, Any]:
     run.record(
         "intent",
         call=change.call,
+        operator=run.identity.arn,
         parameters={
             name: f"({len(value)} characters)" if name in _DOCUMENTS else value
             for name, value in parameters.items()

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 from keyrunbook.aws import mutate
-from keyrunbook.errors import ApprovalRequired, AwsRefused, LockOut
+from keyrunbook.errors import ApprovalRequired, AwsRefused, LockOut, RunBusy
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Change, Plan
 from keyrunbook.policies import administrators_policy, printed_administrators_statement, to_text
@@ -47,6 +47,7 @@ def test_a_change_leaves_its_intent_its_outcome_and_what_it_gave(run: Run) -> No
     intent, outcome, facts = lines(run)
     assert intent["kind"] == "intent"
     assert intent["call"] == "kms:CreateKey"
+    assert intent["operator"] == run.identity.arn
     assert intent["parameters"] == PARAMETERS
     assert (intent["why"], intent["undo"]) == ("because", "ScheduleKeyDeletion")
     assert intent["before"] == {"before": "nothing"}
@@ -59,6 +60,15 @@ def test_a_change_leaves_its_intent_its_outcome_and_what_it_gave(run: Run) -> No
     key_arn = facts["facts"]["key_arn"]
     assert outcome["gives"] == {"key_arn": key_arn}
     assert run.clients("kms").describe_key(KeyId=key_arn)["KeyMetadata"]["Description"] == "x"
+
+
+@pytest.mark.e2e
+def test_while_another_applies_the_same_run_nothing_is_changed(run: Run) -> None:
+    with run.ledger.applying(), pytest.raises(RunBusy, match="nothing was changed here"):
+        mutate.apply(run, Plan(STEP, (MAKE,)))
+    assert lines(run) == []
+    mutate.apply(run, Plan(STEP, (MAKE,)))
+    assert [line["kind"] for line in lines(run)] == ["intent", "outcome", "facts"]
 
 
 @pytest.mark.e2e
