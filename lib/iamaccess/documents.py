@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from iamaccess.conditions import Test, compile_test, parse_operator
+from iamaccess.conditions import Quantifier, Test, compile_test, parse_operator
 from iamaccess.facts import ENCRYPTION_CONTEXT
 from iamaccess.model import MalformedPolicy, Policy, PolicyKind, StatementRef
 from iamaccess.patterns import InvalidVariableError, Patterns
@@ -313,8 +313,8 @@ class _Compiler:
         tests: list[Test] = []
         for key, value in keys.items():
             place = f"{pointer}/{_escape(key)}"
-            if self.kind == "resource" and operator.quantifier == "ForAllValues":
-                _refuse_overly_permissive(key, place)
+            if self.kind == "resource" and operator.quantifier is not None:
+                _refuse_overly_permissive(operator.quantifier, key, place)
             values = _strings(value, place, scalars=True)
             try:
                 test = compile_test(
@@ -328,19 +328,23 @@ class _Compiler:
         return tests
 
 
-def _refuse_overly_permissive(key: str, pointer: str) -> None:
-    """KMS refuses ForAllValues with a single-valued key: it would hold for a request without it.
+def _refuse_overly_permissive(quantifier: Quantifier, key: str, pointer: str) -> None:
+    """KMS refuses set operators with a single-valued key; of tags it names ForAllValues only.
 
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
     """
-    for prefix, what in ((ENCRYPTION_CONTEXT, "encryption context"), ("aws:requesttag/", "tag")):
-        if key.lower().startswith(prefix):
-            raise MalformedPolicy(
-                "OverlyPermissiveCondition: Using the ForAllValues set operator with a "
-                "single-valued condition key matches requests without the specified "
-                f"{what} or with an unspecified {what}. To fix, remove ForAllValues.",
-                pointer,
-            )
+    if key.lower().startswith(ENCRYPTION_CONTEXT):
+        what = "encryption context"
+    elif key.lower().startswith("aws:requesttag/") and quantifier == "ForAllValues":
+        what = "tag"
+    else:
+        return
+    raise MalformedPolicy(
+        f"OverlyPermissiveCondition: Using the {quantifier} set operator with a single-valued "
+        f"condition key matches requests without the specified {what} or with an unspecified "
+        f"{what}. To fix, remove {quantifier}.",
+        pointer,
+    )
 
 
 def _strings(value: Any, pointer: str, *, scalars: bool = False) -> dict[str, str]:

@@ -22,7 +22,6 @@ from awssandbox.kms.principals import (
     identify,
     principal_values,
     renamed,
-    statements,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ MAX_POLICY_BYTES: Final = 32_768
 ONLY_POLICY_NAME: Final = "default"
 _ALLOWED: Final = re.compile(r"[\t\n\r\x20-\xff]+")
 _SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9.-]*\.(?:amazonaws\.com(?:\.cn)?|amazon\.com)")
-_SET_OPERATOR: Final = re.compile(r"(ForAllValues|ForAnyValue):", re.IGNORECASE)
 
 
 def default_document(world: World, account: str) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def accept(text: str, world: World) -> StoredPolicy:
     A statement without Action or Resource is accepted, and has no effect; Sids may have spaces.
     Raises AwsError: ValidationException (characters), LimitExceededException (over 32,768 bytes),
     MalformedPolicyDocumentException (JSON, elements, principals that do not exist, set operators
-    on a condition key of one value).
+    on a condition key of one value: AWS documents that refusal's text, not its code).
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html
     """
     if not _ALLOWED.fullmatch(text):
@@ -84,10 +82,7 @@ def accept(text: str, world: World) -> StoredPolicy:
         iamaccess.parse_policy(text, kind="resource", name=POLICY_NAME)
     except iamaccess.MalformedPolicy as error:
         raise errors.malformed(error.reason) from error
-    document: dict[str, Any] = json.loads(text)
-    for statement in statements(document):
-        _refuse_set_operators(statement.get("Condition") or {})
-    return store(document, world)
+    return store(json.loads(text), world)
 
 
 def store(document: Mapping[str, Any], world: World) -> StoredPolicy:
@@ -112,19 +107,6 @@ def store(document: Mapping[str, Any], world: World) -> StoredPolicy:
     if not all(_SERVICE.fullmatch(service) for service in principal_values(document, "Service")):
         raise errors.malformed(errors.INVALID_PRINCIPALS)
     return StoredPolicy(renamed(document, lambda p: arns.get(p, p)), unique_ids, world.iam)
-
-
-def _refuse_set_operators(condition: Mapping[str, Any]) -> None:
-    """Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html"""
-    for operator, keys in condition.items():
-        found = _SET_OPERATOR.match(operator)
-        if found is None:
-            continue
-        for key in keys:
-            if key.lower().startswith("kms:encryptioncontext:"):
-                raise errors.overly_permissive(found[1], "encryption context")
-            if key.lower().startswith("aws:requesttag/") and found[1].lower() == "forallvalues":
-                raise errors.overly_permissive(found[1], "tag")
 
 
 def refuse_lock_out(call: Call, found: Found, policy: iamaccess.Policy) -> None:

@@ -126,19 +126,6 @@ def malformed(reason: str) -> AwsError:
     return AwsError("MalformedPolicyDocumentException", reason)
 
 
-def overly_permissive(operator: str, what: str) -> AwsError:
-    """A set operator on a condition key of a single value.
-
-    Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html. That page
-    gives the sentence; that it comes as MalformedPolicyDocumentException is not documented.
-    """
-    return malformed(
-        f"OverlyPermissiveCondition: Using the {operator} set operator with a single-valued "
-        f"condition key matches requests without the specified {what} or with an unspecified "
-        f"{what}. To fix, remove {operator}."
-    )
-
-
 def policy_too_long() -> AwsError:
     """Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html"""
     return AwsError(
