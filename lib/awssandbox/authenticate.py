@@ -146,18 +146,12 @@ def _long_term(
     if owner is None or token is not None:
         raise _unknown()
     account, name, secret = owner
-    if name is None:
-        principal = Principal("root", f"arn:{world.partition}:iam::{account}:root", account)
-        unique_id = account
-    else:
-        user = world.iam.user(account, name)
-        if user is None:
-            raise _unknown()
-        principal = Principal("user", user.arn, account, unique_id=user.unique_id)
-        unique_id = user.unique_id
+    user = world.iam.user(account, name)
+    if user is None:
+        raise _unknown()
     caller = Caller(
-        principal=principal,
-        principal_id=unique_id,
+        principal=Principal("user", user.arn, account, unique_id=user.unique_id),
+        principal_id=user.unique_id,
         access_key_id=access_key_id,
         account=account,
         source_ip=connection.source_ip,

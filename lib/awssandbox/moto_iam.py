@@ -81,7 +81,6 @@ class Iam:
     def __init__(self, world: World) -> None:
         self._world = world
         self._kept: dict[str, Any] = {}
-        self._roots: dict[str, tuple[str, str]] = {}
         self._user_boundaries: dict[tuple[str, str], str] = {}
         self._trusted: dict[str, dict[str, str]] = {}
 
@@ -229,14 +228,11 @@ class Iam:
             of_users = [a for (owner, _), a in self._user_boundaries.items() if owner == account]
             return [*of_users, *(role.permissions_boundary_arn for role in roles)].count(arn)
 
-    def key_owner(self, access_key_id: str) -> tuple[str, str | None, str] | None:
-        """Account, user name (None for the root user) and secret of a long-term access key.
+    def key_owner(self, access_key_id: str) -> tuple[str, str, str] | None:
+        """Account, user name and secret of a long-term access key.
 
         None for a key that does not exist, is inactive, or whose user is gone.
         """
-        root = self._roots.get(access_key_id)
-        if root is not None:
-            return root[0], None, root[1]
         with self._lent():
             for account in tuple(iam_backends):
                 backend = self._backend(account)
@@ -247,8 +243,6 @@ class Iam:
 
     def key_account(self, access_key_id: str) -> str | None:
         """The account of a long-term access key, active or not; None if there is no such key."""
-        if access_key_id in self._roots:
-            return self._roots[access_key_id][0]
         with self._lent():
             for account in tuple(iam_backends):
                 if access_key_id in self._backend(account).access_keys:
@@ -256,14 +250,6 @@ class Iam:
         return None
 
     # Making --------------------------------------------------------------------------------------
-
-    def root_key(self, account: str) -> Credentials:
-        """A new access key of an account's root user."""
-        with self._lent():
-            self._backend(account)
-        key = self._new_key("root key", account)
-        self._roots[key.access_key_id] = (account, key.secret_access_key)
-        return key
 
     def administrator(self, account: str, name: str = "administrator") -> Credentials:
         """A new user with AWS's AdministratorAccess policy attached, and an access key of it."""

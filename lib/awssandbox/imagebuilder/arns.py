@@ -63,3 +63,9 @@ def parse_arn(text: str) -> ResourceArn:
     path = "/".join((kind, *segments[:count]))
     version, *build = segments[count:]
     return ResourceArn(partition, region, account, path, version, int(build[0]) if build else None)
+
+
+def owner_of(text: str) -> str | None:
+    """The account that owns a resource; None for one that Image Builder manages for everybody."""
+    account = text.split(":")[4]
+    return account if account.isdigit() else None

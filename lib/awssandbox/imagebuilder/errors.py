@@ -26,6 +26,18 @@ def invalid_value(parameter: str, why: str) -> AwsError:
     )
 
 
+def invalid_parameter(parameter: str, why: str) -> AwsError:
+    """What the operations on tags answer to a value that they do not take.
+
+    Their model has this code, and not the one of `invalid_value`; the text is not documented.
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_TagResource.html
+    """
+    return AwsError(
+        "InvalidParameterException",
+        f"The value supplied for parameter '{parameter}' is not valid. {why}",
+    )
+
+
 def invalid_combination(why: str) -> AwsError:
     """Parameters that exclude each other, or one that lacks its companion."""
     return AwsError("InvalidParameterCombinationException", why)

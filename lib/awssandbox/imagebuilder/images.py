@@ -25,6 +25,7 @@ from awssandbox.imagebuilder import errors
 from awssandbox.imagebuilder.arns import (
     AMAZON,
     ResourceArn,
+    owner_of,
     parse_arn,
 )
 from awssandbox.imagebuilder.encryption import SERVICE, KmsRefusal, decrypt
@@ -37,7 +38,7 @@ from awssandbox.imagebuilder.requests import (
     state_of,
     timestamp,
 )
-from awssandbox.imagebuilder.state import Encrypted, Image, Workflow
+from awssandbox.imagebuilder.state import Encrypted, Execution, Image, Workflow
 from awssandbox.imagebuilder.versions import parse_version, version_references
 from awssandbox.imagebuilder.workflows import find, workflow_access
 
@@ -51,6 +52,9 @@ MANAGED: Final = ("workflow/build/build-image", "workflow/test/test-image")
 """Image Builder's own workflows that a build may name here; they hold nothing encrypted by us."""
 _STATUS: Final = {"BUILD": "BUILDING", "TEST": "TESTING", "DISTRIBUTION": "DISTRIBUTING"}
 _LONGEST_REASON: Final = 1_024
+_LONGEST_MESSAGE: Final = 500
+_SIMULATED: Final = "Simulated build: the execution role could read the workflow; no step was run."
+_NEVER: Final = "Simulated build: the build failed before it came to this workflow."
 
 
 # --- what must be allowed ------------------------------------------------------------------------
@@ -93,10 +97,8 @@ def get_access(call: Call) -> Sequence[Access]:
     text = call.parameters[_ARN]
     read_arn(_ARN, text)
     image = state_of(call).images.get(text)
-    context = resource_tags(image.request.get("tags") or {}) if image else {}
-    account = text.split(":")[4]
-    owner = account if account.isdigit() else None
-    return [Access("imagebuilder:GetImage", text, context, resource_account=owner)]
+    context = resource_tags(image.tags) if image else {}
+    return [Access("imagebuilder:GetImage", text, context, resource_account=owner_of(text))]
 
 
 _ARN: Final = "imageBuildVersionArn"
@@ -148,13 +150,15 @@ def _create(call: Call) -> dict[str, Any]:
     planned = _plan(call, given["workflows"])
     state = state_of(call)
     arn = replace(arn, build=state.next_image_build(arn))
+    ended, executions = _build(call, arn, planned)
     state.images[str(arn)] = Image(
         arn=arn,
         type="DOCKER" if given.get("containerRecipeArn") else "AMI",
         date_created=timestamp(call.time),
-        state=_build(call, arn, planned),
+        state=ended,
         request=dict(given),
-        execution_role_arn=_role_arn(call),
+        executions=executions,
+        tags=dict(given.get("tags") or {}),
     )
     return {
         "clientToken": given["clientToken"],
@@ -169,6 +173,7 @@ class _Planned:
 
     workflow: Workflow
     continues: bool
+    parallel_group: str | None
 
 
 def _plan(call: Call, entries: Sequence[Mapping[str, Any]]) -> list[_Planned]:
@@ -194,7 +199,8 @@ def _plan(call: Call, entries: Sequence[Mapping[str, Any]]) -> list[_Planned]:
             _check_managed(arn)
             continue
         workflow = find(call, text, "workflows")
-        planned.append(_Planned(workflow, entry.get("onFailure") == "CONTINUE"))
+        continues = entry.get("onFailure") == "CONTINUE"
+        planned.append(_Planned(workflow, continues, entry.get("parallelGroup")))
     return sorted(planned, key=lambda item: list(_STATUS).index(item.workflow.type))
 
 
@@ -208,8 +214,10 @@ def _check_managed(arn: ResourceArn) -> None:
         raise not_imitated(f"the workflow '{arn}' that Image Builder manages")
 
 
-def _build(call: Call, image: ResourceArn, planned: Sequence[_Planned]) -> Mapping[str, Any]:
-    """The state in which the build ends.
+def _build(
+    call: Call, image: ResourceArn, planned: Sequence[_Planned]
+) -> tuple[Mapping[str, Any], tuple[Execution, ...]]:
+    """The state in which the build ends, and what became of each workflow.
 
     Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/image-failure-context.html
     (status, reason and failure context of a failed image).
@@ -220,23 +228,27 @@ def _build(call: Call, image: ResourceArn, planned: Sequence[_Planned]) -> Mappi
     except AwsError as error:
         _raise_own(error)
         why = f"Image Builder could not assume the execution role '{role}'. {error}"
-        return {"status": "FAILED", "reason": why[:_LONGEST_REASON]}
-    unread = 0
-    for item in planned:
+        never = [_execution(call, image, item, "CANCELLED", _NEVER) for item in planned]
+        return {"status": "FAILED", "reason": why[:_LONGEST_REASON]}, tuple(never)
+    ended: list[Execution] = []
+    for place, item in enumerate(planned):
         failure = _open(item.workflow, access)
         if failure is None:
+            ended.append(_execution(call, image, item, "CANCELLED", _SIMULATED))
             continue
+        ended.append(_execution(call, image, item, "FAILED", failure))
         if not item.continues:
-            return _failed(call, image, item.workflow, failure)
-        unread += 1
-    read = len(planned) - unread
+            rest = planned[place + 1 :]
+            never = [_execution(call, image, later, "CANCELLED", _NEVER) for later in rest]
+            return _failed(ended[-1], failure), (*ended, *never)
+    read = sum(one.status != "FAILED" for one in ended)
     return {
         "status": "CANCELLED",
         "reason": (
             f"Simulated build: the execution role could read {read} of {len(planned)} workflows. "
             "The sandbox ran no step, launched no instance and made no image."
         ),
-    }
+    }, tuple(ended)
 
 
 def _raise_own(error: AwsError) -> None:
@@ -257,16 +269,30 @@ def _open(workflow: Workflow, access: ServiceAccess) -> str | None:
     return None
 
 
-def _failed(call: Call, image: ResourceArn, workflow: Workflow, failure: str) -> Mapping[str, Any]:
-    execution = f"wf-{call.world.ids.uuid('workflow-execution', str(image), str(workflow.arn))}"
-    reason = f"Workflow Execution ID: '{execution}' failed with reason: {failure}"
+def _execution(
+    call: Call, image: ResourceArn, item: _Planned, status: str, message: str
+) -> Execution:
+    workflow = item.workflow
+    made = call.world.ids.uuid("workflow-execution", str(image), str(workflow.arn))
+    return Execution(
+        execution_id=f"wf-{made}",
+        workflow=workflow.arn,
+        type=workflow.type,
+        status=status,
+        message=message[:_LONGEST_MESSAGE],
+        parallel_group=item.parallel_group,
+    )
+
+
+def _failed(execution: Execution, failure: str) -> Mapping[str, Any]:
+    reason = f"Workflow Execution ID: '{execution.execution_id}' failed with reason: {failure}"
     return {
         "status": "FAILED",
         "reason": reason[:_LONGEST_REASON],
         "failureContext": {
-            "imageStatus": _STATUS[workflow.type],
-            "workflowExecutionId": execution,
-            "workflowArn": str(workflow.arn),
+            "imageStatus": _STATUS[execution.type],
+            "workflowExecutionId": execution.execution_id,
+            "workflowArn": str(execution.workflow),
         },
     }
 
@@ -309,9 +335,10 @@ def _detail(image: Image) -> dict[str, Any]:
         "workflows": request["workflows"],
         "outputResources": {"amis": [], "containers": []},
     }
-    for key in ("imageTestsConfiguration", "tags"):
-        if request.get(key) is not None:
-            detail[key] = request[key]
+    if request.get("imageTestsConfiguration") is not None:
+        detail["imageTestsConfiguration"] = request["imageTestsConfiguration"]
+    if image.tags:
+        detail["tags"] = dict(image.tags)
     for key in ("imageRecipe", "containerRecipe"):
         if request.get(f"{key}Arn") is not None:
             detail[key] = {"arn": request[f"{key}Arn"]}

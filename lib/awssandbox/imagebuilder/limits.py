@@ -7,23 +7,26 @@ The texts for lengths, sizes and fixed values are not documented.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore.model import Shape
 
 from awssandbox.call import Call
+from awssandbox.errors import AwsError
 from awssandbox.imagebuilder import errors
 from awssandbox.protocol import compiled
 from awssandbox.services import model
 
 
-def check_limits(call: Call) -> None:
-    """Raises InvalidParameterValueException for the first parameter outside its model's limits."""
+def check_limits(
+    call: Call, refusal: Callable[[str, str], AwsError] = errors.invalid_value
+) -> None:
+    """Raises `refusal` of the first parameter outside its model's limits: its name, and why."""
     shape = model("imagebuilder").operation_model(call.operation).input_shape
     for name, value in call.parameters.items():
         for problem in _problems(shape.members[name], value, name):
-            raise errors.invalid_value(name, problem)
+            raise refusal(name, problem)
 
 
 def _problems(shape: Shape, value: Any, place: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ Operations that are not in the table are refused by the pipeline, naming the ope
 from __future__ import annotations
 
 from awssandbox.call import Operation
-from awssandbox.imagebuilder import images, workflows
+from awssandbox.imagebuilder import executions, images, tags, workflows
 
 OPERATIONS: dict[str, Operation] = {
     "CreateWorkflow": Operation(
@@ -23,4 +23,11 @@ OPERATIONS: dict[str, Operation] = {
     "DeleteWorkflow": Operation(workflows.delete, workflows.delete_access, read_only=False),
     "CreateImage": Operation(images.create, images.create_access, read_only=False),
     "GetImage": Operation(images.get, images.get_access, read_only=True),
+    "ListWorkflowExecutions": Operation(
+        executions.list_of_image, executions.list_access, read_only=True
+    ),
+    "GetWorkflowExecution": Operation(executions.get, executions.get_access, read_only=True),
+    "TagResource": Operation(tags.tag, tags.tag_access, read_only=False),
+    "UntagResource": Operation(tags.untag, tags.untag_access, read_only=False),
+    "ListTagsForResource": Operation(tags.list_tags, tags.list_access, read_only=True),
 }

@@ -20,7 +20,7 @@ class Encrypted:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """One build version of a workflow. It never changes once it is made.
+    """One build version of a workflow. It never changes once it is made, but for its tags.
 
     `body` is the document's text, or, when `kms_key_id` was given, the message that only KMS opens:
     the plain text is kept nowhere. `fingerprint` is a hash of the configuration.
@@ -46,15 +46,28 @@ class Workflow:
 
 
 @dataclass(frozen=True, slots=True)
+class Execution:
+    """What became of one workflow in one build; `status` is of the model's words."""
+
+    execution_id: str
+    workflow: ResourceArn
+    type: str
+    status: str
+    message: str
+    parallel_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
-    """An image resource: the request that made it, and the state in which its build ended."""
+    """An image resource: the request that made it, the state in which its build ended, its tags."""
 
     arn: ResourceArn
     type: str
     date_created: str
     state: Mapping[str, Any]
     request: Mapping[str, Any]
-    execution_role_arn: str
+    executions: tuple[Execution, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from awssandbox.imagebuilder import errors
 from awssandbox.imagebuilder.arns import (
     AMAZON,
     ResourceArn,
+    owner_of,
     parse_arn,
     workflow_arn,
 )
@@ -104,7 +105,7 @@ def list_builds_access(call: Call) -> Sequence[Access]:
     given = call.parameters.get("workflowVersionArn")
     everything = f"arn:{call.world.partition}:imagebuilder:{call.region}:{call.account}:workflow/*"
     resource = everything if given is None else f"{given}/*"
-    account = None if given is None else _owner(given)
+    account = None if given is None else owner_of(given)
     return [Access("imagebuilder:ListWorkflowBuildVersions", resource, resource_account=account)]
 
 
@@ -113,13 +114,7 @@ def workflow_access(call: Call, action: str, arn: str, parameter: str) -> Access
     parsed, pattern = read_arn(parameter, arn)
     workflow = _held(call, parsed) and state_of(call).find(parsed, pattern)
     context = resource_tags(workflow.tags) if workflow else {}
-    return Access(action, arn, context, resource_account=_owner(arn))
-
-
-def _owner(arn: str) -> str | None:
-    """The account that owns a resource; None for one that Image Builder manages for everybody."""
-    account = arn.split(":")[4]
-    return account if account.isdigit() else None
+    return Access(action, arn, context, resource_account=owner_of(arn))
 
 
 def _held(call: Call, arn: ResourceArn) -> bool:

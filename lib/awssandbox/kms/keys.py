@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 MIN_WINDOW_DAYS: Final = 7
 MAX_WINDOW_DAYS: Final = 30
-MAX_DESCRIPTION: Final = 8192
 
 
 def metadata(call: Call, key: Key) -> dict[str, Any]:

@@ -35,7 +35,6 @@ steps:
 CHANGED = DOCUMENT.replace("LaunchBuildInstance", "LaunchIt")
 TEST_DOCUMENT = DOCUMENT.replace("LaunchBuildInstance", "LaunchTestInstance")
 ANY = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-NO_KMS = {"Effect": "Deny", "Action": "kms:*", "Resource": "*"}
 ROOT = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:workflow"
 WORKFLOWS = Path(__file__).parents[3] / "notebooks" / "workflows"
 
