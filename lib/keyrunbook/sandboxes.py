@@ -190,7 +190,7 @@ def shared() -> Handoff:
             process = subprocess.Popen(
                 _command(path, "--idle-timeout", str(IDLE_TIMEOUT_SECONDS)),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=subprocess.DEVNULL,  # the line it prints holds a secret
                 stderr=log,
                 start_new_session=True,
             )

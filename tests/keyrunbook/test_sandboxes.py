@@ -277,6 +277,7 @@ def test_processes_that_need_the_shared_sandbox_at_once_start_one(shared_path: P
     assert sandboxes.shared() == running
     assert shared_path.stat().st_mode & 0o777 == 0o600
     assert shared_path.parent.stat().st_mode & 0o777 == 0o700
+    assert running.secret_access_key not in shared_path.with_suffix(".log").read_text()
 
 
 @pytest.mark.e2e
