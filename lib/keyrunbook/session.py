@@ -176,9 +176,7 @@ def _clients(target: Target, parameters: Parameters, opened: Mapping[str, Any] |
             f"profile = {parameters.profile!r} has no meaning on the sandbox.",
             "Leave profile out, or set target = 'aws'.",
         )
-    handoff = sandboxes.handed_over() or sandboxes.shared()
-    clients = sandbox_clients(handoff, region)
-    clients.sandbox = handoff.instance_id
+    clients = sandbox_clients(sandboxes.handed_over() or sandboxes.shared(), region)
     clients.renew()
     return clients
 

@@ -23,27 +23,25 @@ from keyrunbook.aws.refusals import explain
 from keyrunbook.errors import CredentialsMissing, ParameterError
 from keyrunbook.sandboxes import Handoff
 
-GLOBAL_REGION = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
-"""Where a partition's IAM events are recorded.
-
-Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html
-"""
-
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 class Clients:
-    """Makes and keeps the clients of one run, one a service and Region."""
+    """Makes and keeps the clients of one run, one a service and Region.
 
-    def __init__(self, session: boto3.Session, region: str, **options: Any) -> None:
+    `sandbox` is the instance id of the sandbox that they talk to, None for AWS.
+    """
+
+    def __init__(
+        self, session: boto3.Session, region: str, *, sandbox: str | None = None, **options: Any
+    ) -> None:
         self.region = region
+        self.sandbox = sandbox
         self._session = session
         self._options = options
         self._kept: dict[tuple[str, str], Any] = {}
         self._ahead: timedelta | None = None
         self._sent = datetime.now(UTC)
-        self.sandbox: str | None = None
-        """The instance id of the sandbox that the clients talk to, or None."""
 
     def __call__(self, service: str, region: str | None = None) -> Any:
         """The boto3 client of `service`."""
@@ -117,11 +115,6 @@ class Identity:
         """``aws``, ``aws-us-gov``, ``aws-cn``: from the ARN, never assumed."""
         return self.arn.split(":")[1]
 
-    @property
-    def global_region(self) -> str:
-        """The Region in which this partition records IAM's events."""
-        return GLOBAL_REGION[self.partition]
-
 
 def _config(**more: Any) -> Config:
     return Config(
@@ -151,6 +144,7 @@ def sandbox_clients(handoff: Handoff, region: str | None = None) -> Clients:
     return Clients(
         session,
         region or handoff.region,
+        sandbox=handoff.instance_id,
         endpoint_url=handoff.endpoint_url,
         verify=handoff.ca_bundle,
         config=_config(
