@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +14,6 @@ from awssandbox.errors import AwsError, not_imitated
 if TYPE_CHECKING:
     from awssandbox.moto_iam import Document, IamPrincipal
     from awssandbox.world import World
-
-ContextValue = str | bool | Sequence[str]
 
 _REFUSAL: Final[Mapping[str, tuple[str, int]]] = {
     "kms": ("AccessDeniedException", 400),
@@ -96,14 +94,14 @@ class Authoriser:
         found = None if arn is None else self._world.iam.find(arn)
         return found if found is not None and found.unique_id == principal.unique_id else None
 
-    def _global_conditions(self, call: Call, access: Access) -> dict[str, ContextValue]:
+    def _global_conditions(self, call: Call, access: Access) -> dict[str, iamaccess.ContextValue]:
         """The condition keys that every request has.
 
         Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
         """
         caller, principal = call.caller, call.caller.principal
         found = self._found(caller)
-        keys: dict[str, ContextValue] = {
+        keys: dict[str, iamaccess.ContextValue] = {
             "aws:CurrentTime": call.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "aws:EpochTime": str(int(call.time.timestamp())),
             "aws:RequestedRegion": call.region,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from iamaccess import Grant, Policy, Principal
+from iamaccess import ContextValue, Grant, Policy, Principal
 
 if TYPE_CHECKING:
     from awssandbox.forward import ServiceAccess
@@ -64,7 +64,7 @@ class Access:
 
     action: str
     resource: str = "*"
-    context: Mapping[str, str | bool | Sequence[str]] = field(default_factory=dict)
+    context: Mapping[str, ContextValue] = field(default_factory=dict)
     resource_policies: tuple[Policy, ...] = ()
     grants: tuple[Grant, ...] = ()
     resource_account: str | None = None

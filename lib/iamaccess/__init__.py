@@ -11,6 +11,7 @@ from iamaccess.decide import decide
 from iamaccess.documents import parse_policy
 from iamaccess.messages import denied_message
 from iamaccess.model import (
+    ContextValue,
     Decision,
     Grant,
     MalformedPolicy,
@@ -24,6 +25,7 @@ from iamaccess.model import (
 )
 
 __all__ = [
+    "ContextValue",
     "Decision",
     "Grant",
     "MalformedPolicy",

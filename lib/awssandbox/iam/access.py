@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from iamaccess import ContextValue
+
 from awssandbox.call import Access, Call
 from awssandbox.iam import errors
 
-Context = dict[str, str | bool | Sequence[str]]
+Context = dict[str, ContextValue]
 Rule = Callable[[Call], Sequence[Access]]
 
 EC2: Final = "ec2.amazonaws.com"

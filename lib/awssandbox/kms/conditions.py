@@ -5,10 +5,11 @@ Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.htm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import iamaccess
+from iamaccess import ContextValue
 
 from awssandbox.call import Access
 from awssandbox.kms.lookup import Found, kms_state
@@ -16,8 +17,6 @@ from awssandbox.kms.state import KEY_ORIGIN, KEY_SPEC, KEY_USAGE
 
 if TYPE_CHECKING:
     from awssandbox.call import Call
-
-ContextValue = str | bool | Sequence[str]
 
 _VIA: Final = """
     aiops airflow aoss appfabric appflow apprunner apptest ards athena auditmanager backup

@@ -9,10 +9,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from iamaccess import ContextValue
+
 from awssandbox.call import Access, Answer, Operation
 from awssandbox.errors import AwsError, not_imitated
 from awssandbox.kms import checks, ciphertext, errors, trail
-from awssandbox.kms.conditions import ContextValue, encryption_context, key_access
+from awssandbox.kms.conditions import encryption_context, key_access
 from awssandbox.kms.lookup import Found, find, find_for
 from awssandbox.kms.operation import key_operation
 from awssandbox.kms.state import KEY_SPEC, Key

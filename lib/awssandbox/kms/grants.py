@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import iamaccess
+from iamaccess import ContextValue
 
 from awssandbox.call import Access, Answer, Operation
 from awssandbox.errors import not_imitated
 from awssandbox.kms import checks, errors
 from awssandbox.kms.conditions import (
-    ContextValue,
     encryption_context,
     key_access,
     via_service,

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from iamaccess import ContextValue
+
 from awssandbox.call import Access, Answer, Operation
 from awssandbox.kms import checks, documents, errors, trail
 from awssandbox.kms.conditions import (
-    ContextValue,
     bypass,
     caller_conditions,
     key_access,
