@@ -1,4 +1,4 @@
-"""Grants: created, listed, revoked.
+"""Grants: created, listed, revoked, retired.
 
 Source: https://docs.aws.amazon.com/kms/latest/developerguide/grants.html
 """
@@ -15,7 +15,7 @@ from iamaccess import ContextValue
 
 from awssandbox.call import Access, Answer, Operation
 from awssandbox.errors import not_imitated
-from awssandbox.kms import checks, errors
+from awssandbox.kms import checks, errors, trail
 from awssandbox.kms.conditions import (
     encryption_context,
     key_access,
@@ -23,8 +23,8 @@ from awssandbox.kms.conditions import (
 )
 from awssandbox.kms.lookup import Found, find_for, kms_state
 from awssandbox.kms.operation import key_operation
-from awssandbox.kms.principals import PrincipalError, identify, shown_as
-from awssandbox.kms.state import KeyGrant
+from awssandbox.kms.principals import PrincipalError, identify, is_account, shown_as
+from awssandbox.kms.state import KeyGrant, KmsState
 
 if TYPE_CHECKING:
     from awssandbox.call import Call
@@ -269,6 +269,91 @@ def _revoke(call: Call, found: Found) -> Answer:
     return Answer(record_response={"keyId": found.key.arn})
 
 
+def _to_retire(call: Call) -> tuple[Found, KeyGrant]:
+    """The grant that a RetireGrant names, by its token or by key and grant id, and its key.
+
+    Raises AwsError: ValidationException (AWS's text is not documented), InvalidGrantTokenException,
+    NotFoundException.
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_RetireGrant.html
+    """
+    asked = call.parameters
+    token, grant_id = asked.get("GrantToken"), asked.get("GrantId")
+    by_id = grant_id is not None and "KeyId" in asked
+    if (token is not None) == by_id:
+        raise errors.invalid("Specify either a grant token, or both a key and a grant ID.")
+    if token is None:
+        found = find_for(call, cross_account=True)
+        grant = found.key.grants.get(str(grant_id))
+        if grant is None:
+            raise errors.no_grant(str(grant_id))
+        return found, grant
+    for (_, region), state in call.world.states(KmsState).items():
+        if region == call.region and token in state.grant_tokens:
+            state.forget_deleted(call.time)
+            for key in state.keys.values():
+                if state.grant_tokens[token] in key.grants:
+                    return Found(key), key.grants[state.grant_tokens[token]]
+    raise errors.invalid_grant_token()
+
+
+def _retire_access(call: Call) -> Sequence[Access]:
+    """What RetireGrant needs: the grant decides in the key policy's place.
+
+    The retiring principal, and the grantee where the grant lets it RetireGrant, need no more. The
+    account that made the grant, and an account that is the retiring principal, may let their own
+    principals by IAM policies; a key policy counts for nothing.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/grant-delete.html
+    """
+    found, grant = _to_retire(call)
+    entitled = {grant.shown(grant.retiring)} if grant.retiring is not None else set()
+    if "RetireGrant" in grant.operations:
+        entitled.add(grant.shown(grant.grantee))
+    accounts = {one for one in entitled if is_account(one)}
+    document = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"AWS": sorted({grant.issuing_account, *accounts})},
+            "Action": "kms:RetireGrant",
+            "Resource": "*",
+        },
+    }
+    named = tuple(
+        iamaccess.Grant(
+            grant_id=grant.grant_id,
+            grantee=principal,
+            operations=frozenset({"RetireGrant"}),
+            encryption_context_subset=None,
+            encryption_context_equals=None,
+            key_arn=grant.key_arn,
+        )
+        for principal in sorted(entitled - accounts)
+    )
+    constraint = grant.equals if grant.equals is not None else grant.subset
+    policy = iamaccess.parse_policy(document, kind="resource", name="the grant's accounts")
+    context = encryption_context(constraint or {})
+    return [key_access(call, found, context, policy=policy, grants=named)]
+
+
+def _retire(call: Call, found: Found) -> Answer:
+    """Delete a grant. The record has no request parameters: a token is not for reading.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/ct-retire-grant.html
+    """
+    _, grant = _to_retire(call)
+    if call.parameters.get("DryRun"):
+        raise errors.dry_run()
+    del found.key.grants[grant.grant_id]
+    return Answer(
+        record_request=None, record_extra={"additionalEventData": {"grantId": grant.grant_id}}
+    )
+
+
+def _without_token(call: Call) -> dict[str, Any]:
+    """The parameters that the record of a refused RetireGrant has. No sample is published."""
+    return {k: v for k, v in trail.request(call).items() if k != "grantToken"}
+
+
 def _any_key(call: Call) -> Found:
     return find_for(call, cross_account=True)
 
@@ -295,5 +380,12 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         parameters=("KeyId", "GrantId", "DryRun"),
         find=_any_key,
         access=_for_resource_access,
+    ),
+    "RetireGrant": key_operation(
+        _retire,
+        parameters=("GrantToken", "KeyId", "GrantId", "DryRun"),
+        find=lambda call: _to_retire(call)[0],
+        access=_retire_access,
+        recorded=_without_token,
     ),
 }

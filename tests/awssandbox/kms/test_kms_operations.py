@@ -35,13 +35,16 @@ OPERATIONS = sorted(kms_package.OPERATIONS)
 NO_KEY_OF_ITS_OWN = {"CreateKey", "ListKeys", "ListAliases"}
 """Operations whose permission is on ``*``."""
 ALIAS_OPERATIONS = {"CreateAlias", "UpdateAlias", "DeleteAlias"}
-KEY_OPERATIONS = sorted(set(OPERATIONS) - NO_KEY_OF_ITS_OWN - ALIAS_OPERATIONS)
+BY_THE_GRANT = {"RetireGrant"}
+"""Operations that the grant decides, not the key policy: see `test_kms_retire_grant`."""
+KEY_OPERATIONS = sorted(set(OPERATIONS) - NO_KEY_OF_ITS_OWN - ALIAS_OPERATIONS - BY_THE_GRANT)
 DRY_RUN = (
     "CreateGrant",
     "Decrypt",
     "Encrypt",
     "GenerateDataKey",
     "GenerateDataKeyWithoutPlaintext",
+    "RetireGrant",
     "RevokeGrant",
 )
 """Source: https://docs.aws.amazon.com/kms/latest/developerguide/testing-permissions.html"""
@@ -93,6 +96,7 @@ class Prepared:
             "GenerateDataKey": {**of_key, "KeySpec": "AES_256"},
             "GenerateDataKeyWithoutPlaintext": {**of_key, "NumberOfBytes": 16},
             "PutKeyPolicy": {**of_key, "Policy": document(DELEGATION)},
+            "RetireGrant": {**of_key, "GrantId": self.grant},
             "RevokeGrant": {**of_key, "GrantId": self.grant},
             "TagResource": {**of_key, "Tags": [{"TagKey": "k", "TagValue": "v"}]},
             "UntagResource": {**of_key, "TagKeys": ["k"]},
@@ -242,6 +246,7 @@ STATES = {
     "ListKeyPolicies": ANY,
     "ListResourceTags": ANY,
     "PutKeyPolicy": ANY,
+    "RetireGrant": ANY,
     "RevokeGrant": ANY,
     "ScheduleKeyDeletion": NOT_PENDING,
     "TagResource": NOT_PENDING,
@@ -317,7 +322,7 @@ def test_a_dry_run_answers_what_the_call_would_and_changes_nothing(
     assert prepared.outcome(kms.admin, operation, DryRun=False) == "allowed"
 
 
-@pytest.mark.parametrize("operation", sorted(set(DRY_RUN) - {"RevokeGrant"}))
+@pytest.mark.parametrize("operation", sorted(set(DRY_RUN) - {"RetireGrant", "RevokeGrant"}))
 def test_a_dry_run_on_a_key_that_cannot_be_used(kms: Kms, operation: str) -> None:
     prepared = Prepared(kms, "Disabled")
     assert prepared.outcome(kms.admin, operation, DryRun=True) == "DisabledException"
