@@ -49,6 +49,8 @@ class Matrix:
 
     cells: tuple[Cell, ...]
     not_read: tuple[str, ...]
+    refused: tuple[str, ...] = ()
+    """The reads of the role and the key that AWS refused: the permissions that are missing."""
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from keyrunbook.show.tables import matrix_table
@@ -58,12 +60,16 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What was read of a key and a role: the role's ARN and unique id, and its policies."""
+    """What was read of a key and a role: the role's ARN and unique id, and its policies.
+
+    `refused`: the permissions for want of which something was not read.
+    """
 
     role_arn: str
     role_id: str
     key_arn: str
     policies: Policies
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,8 @@ def decided(read: Read | None, operator: Operator) -> Matrix:
     """
     role = _of_role(read) if read else Matrix((), ())
     own, not_read = _of_operator(operator)
-    return Matrix((*role.cells, *own), tuple(dict.fromkeys((*role.not_read, *not_read))))
+    unread = tuple(dict.fromkeys((*role.not_read, *not_read)))
+    return Matrix((*role.cells, *own), unread, read.refused if read else ())
 
 
 def _of_operator(operator: Operator) -> tuple[list[Cell], tuple[str, ...]]:
@@ -209,6 +216,8 @@ def _why(decision: Decision) -> str:
 def findings(matrix: Matrix) -> list[Finding]:
     """One finding for what the role must be able to do, one for what must stay closed."""
     unread = f"; not read: {', '.join(matrix.not_read)}" if matrix.not_read else ""
+    if matrix.refused:
+        unread += f"; the operator lacks {', '.join(matrix.refused)}"
     cells = [cell for cell in matrix.cells if cell.principal == ROLE]
     if not cells:
         return []

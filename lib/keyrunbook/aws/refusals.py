@@ -33,6 +33,12 @@ _THROTTLED = {
     "RequestLimitExceeded",
 }
 
+_LOCKS_OUT = "will not allow you to update the key policy"
+"""KMS's lock-out check, of CreateKey and PutKeyPolicy.
+
+Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+"""
+
 
 def code_of(error: ClientError) -> str:
     """AWS's error code."""
@@ -65,6 +71,8 @@ def _refused(error: ClientError) -> RunbookError:
         return CredentialsMissing(what, "Renew the credentials and run the step again.")
     if code in _ACCESS_DENIED:
         fix = f"Give the operator this permission, then run the step again ({operation})."
+    elif code == "MalformedPolicyDocumentException" and _LOCKS_OUT in text:
+        fix = "Give the operator kms:PutKeyPolicy on the key, then run the step again."
     elif code in _THROTTLED:
         fix = "Wait a moment and run the step again."
     else:

@@ -15,6 +15,13 @@ from keyrunbook.aws.refusals import code_of
 
 T = TypeVar("T")
 
+_DENIED = {"AccessDenied": "iam", "AccessDeniedException": "kms"}
+"""The code of a refusal tells which of the two services it is of.
+
+Source: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html and
+https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
+"""
+
 
 def read(clients: Clients, key_arn: str, role_name: str) -> Read | None:
     """The role's and the key's policies, or None when there is no such role."""
@@ -25,16 +32,17 @@ def read(clients: Clients, key_arn: str, role_name: str) -> Read | None:
         if code_of(error) == "NoSuchEntity":
             return None
         raise
+    refused: list[str] = []
     policies = Policies(
-        identity=_allowed(lambda: [*_inline(iam, role_name), *_attached(iam, role_name)]),
-        resource=_allowed(lambda: [_key_policy(clients("kms"), key_arn)]),
-        grants=_allowed(lambda: list(_grants(clients("kms"), key_arn))),
-        boundary=_allowed(lambda: _boundary(iam, role)),
+        identity=_allowed(lambda: [*_inline(iam, role_name), *_attached(iam, role_name)], refused),
+        resource=_allowed(lambda: [_key_policy(clients("kms"), key_arn)], refused),
+        grants=_allowed(lambda: list(_grants(clients("kms"), key_arn)), refused),
+        boundary=_allowed(lambda: _boundary(iam, role), refused),
         session=(),
         service_control=() if clients.sandbox else None,
         resource_control=() if clients.sandbox else None,
     )
-    return Read(role["Arn"], role["RoleId"], key_arn, policies)
+    return Read(role["Arn"], role["RoleId"], key_arn, policies, tuple(dict.fromkeys(refused)))
 
 
 def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operator:
@@ -101,12 +109,17 @@ def _of_group(iam: Any, group: str) -> Iterable[Policy]:
             yield _managed(iam, policy["PolicyArn"])
 
 
-def _allowed(call: Callable[[], T]) -> T | None:
-    """What `call` answers, or None (not known) where the operator may not read it."""
+def _allowed(call: Callable[[], T], refused: list[str] | None = None) -> T | None:
+    """What `call` answers, or None (not known) where the operator may not read it.
+
+    The permission that is missing is added to `refused`.
+    """
     try:
         return call()
     except ClientError as error:
-        if code_of(error) in ("AccessDenied", "AccessDeniedException"):
+        if code_of(error) in _DENIED:
+            if refused is not None:
+                refused.append(f"{_DENIED[code_of(error)]}:{error.operation_name}")
             return None
         raise
 

@@ -20,6 +20,14 @@ TABLE: list[tuple[Exception, type[RunbookError], str]] = [
     (refused("Throttling"), AwsRefused, "Wait a moment"),
     (refused("TooManyRequestsException"), AwsRefused, "Wait a moment"),
     (refused("MalformedPolicyDocumentException"), AwsRefused, "Correct what AWS names"),
+    (
+        refused(
+            "MalformedPolicyDocumentException",
+            "The new key policy will not allow you to update the key policy in the future.",
+        ),
+        AwsRefused,
+        "kms:PutKeyPolicy on the key",
+    ),
     (refused("ExpiredTokenException"), CredentialsMissing, "Renew the credentials"),
     (refused("InvalidClientTokenId"), CredentialsMissing, "Renew the credentials"),
     (refused("UnrecognizedClientException"), CredentialsMissing, "Renew the credentials"),

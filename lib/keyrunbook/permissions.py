@@ -1,0 +1,296 @@
+"""The operator's least privilege: what the chosen steps call, on what, under which conditions.
+
+Pure: step names, parameters and a place in, an IAM policy document out. It is for a run on AWS;
+with ``target = "sandbox"`` it also has what only a run on the sandbox does: it makes the execution
+role, and builds. GetCallerIdentity needs no permission. The operator's own policies are read where
+they may be, to decide more; nothing fails without, so no permission for it is here.
+
+Where a resource is not known before, a condition narrows it: a key that the run makes carries the
+tag ``keyrunbook:run``. Two things to know of that:
+
+- KMS may take minutes to heed a tag. A step that is refused for it is run again.
+- CreateKey with tags needs kms:TagResource, and no condition key ties that to the creation. Who
+  must not be able to put this tag on another key is given a key that is there, by `key_arn`.
+
+CreateWorkflow's and GetWorkflow's calls of KMS are the caller's own, made by Image Builder for it.
+The reference lists further dependent actions of CreateWorkflow (kms:Encrypt,
+kms:GenerateDataKeyWithoutPlaintext, s3:GetObject, s3:ListBucket); a workflow given by `data`
+under a key leads to GenerateDataKey alone, by the page on data protection.
+
+Sources, for actions, resource types and condition keys:
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_awskeymanagementservice.html
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2imagebuilder.html
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html
+https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
+https://docs.aws.amazon.com/kms/latest/developerguide/abac.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/access_forward_access_sessions.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from keyrunbook.errors import ParameterError
+from keyrunbook.parameters import Parameters
+from keyrunbook.policies import CONTEXT_KEY, VERSION, Document
+from keyrunbook.records import IMAGE_BUILDER
+
+SIZE_LIMIT: Final = 6_144
+"""Characters of a managed policy, white space not counted.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+"""
+
+RUN_TAG: Final = "keyrunbook:run"
+
+Conditions = Mapping[str, Mapping[str, str]]
+
+_PARTITIONS: Final = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Partition, Region and account number that the steps are to work in."""
+
+    partition: str
+    region: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What a step must be allowed, for one purpose; a purpose is words without spaces."""
+
+    purpose: str
+    actions: Sequence[str]
+    resources: Sequence[str] = ("*",)
+    conditions: Conditions | None = None
+
+
+def partition_of(region: str) -> str:
+    """The partition of a Region, by its name's beginning.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+    """
+    return next((p for begins, p in _PARTITIONS.items() if region.startswith(begins)), "aws")
+
+
+def operator_policy(steps: Iterable[str], parameters: Parameters, where: Where) -> Document:
+    """The policy under which an operator can do `steps`, and no more.
+
+    Each permission is stated once: in the first of the steps that needs it.
+    Raises ParameterError when the execution role is another account's, when `run_build` asks for
+    a build on AWS, or when the policy is too long for a managed policy.
+    """
+    scope = _Scope(parameters, where)
+    stated: set[tuple[str, str]] = set()
+    statements = []
+    for step in steps:
+        for need in _NEEDS[step](scope):
+            bound = json.dumps([need.resources, need.conditions], sort_keys=True)
+            actions = [action for action in need.actions if (action, bound) not in stated]
+            stated |= {(action, bound) for action in actions}
+            if actions:
+                statements.append(_statement(step, need, actions))
+    policy = {"Version": VERSION, "Statement": statements}
+    if (length := size(policy)) > SIZE_LIMIT:
+        raise ParameterError(
+            f"The policy would have {length} characters; a managed policy takes {SIZE_LIMIT}.",
+            "Print it in parts, such as --steps 00..03 and --steps 04..06, or use shorter names.",
+        )
+    return policy
+
+
+def size(policy: Mapping[str, Any]) -> int:
+    """A document's length as IAM counts it: without white space."""
+    return len(re.sub(r"\s", "", json.dumps(policy)))
+
+
+def _statement(step: str, need: _Need, actions: Sequence[str]) -> Document:
+    name = "".join(word.capitalize() for word in step.split("_"))
+    statement: Document = {
+        "Sid": f"Step{name}{need.purpose}",
+        "Effect": "Allow",
+        "Action": _one_or_list(actions),
+        "Resource": _one_or_list(need.resources),
+    }
+    if need.conditions:
+        statement["Condition"] = {key: dict(value) for key, value in need.conditions.items()}
+    return statement
+
+
+def _one_or_list(values: Sequence[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else list(values)
+
+
+class _Scope:
+    """The resources and conditions of one run, as far as they are known before it."""
+
+    def __init__(self, parameters: Parameters, where: Where) -> None:
+        self._where = where
+        self.sandbox = parameters.target == "sandbox"
+        self.makes_key = parameters.key_arn is None
+        if parameters.run_build and not self.sandbox:
+            raise ParameterError(
+                "run_build = True is not possible on AWS in this version.",
+                "Leave run_build out, or say -p target sandbox.",
+            )
+        self.builds = self.sandbox and parameters.run_build is not False
+        run = parameters.run_id or "*"
+        self.new: Conditions = {"StringLike": {f"aws:RequestTag/{RUN_TAG}": run}}
+        """What is made carries the run's tag."""
+        self.own: Conditions = {"StringLike": {f"aws:ResourceTag/{RUN_TAG}": run}}
+        """What is there carries the run's tag."""
+        self.key_bound = self.own if self.makes_key else None
+        self.keys = (parameters.key_arn or self._arn("kms", "key/*"),)
+        self.alias = (self._arn("kms", parameters.key_alias),)
+        name = parameters.workflow_name.lower().replace(" ", "-").replace("_", "-")
+        kind = parameters.workflow_type.lower()
+        self.workflow = (self.image_builder(f"workflow/{kind}/{name}/*"),)
+        self.role = self._role(parameters.execution_role)
+        iam = f"arn:{where.partition}:iam::"
+        self.attached = (f"{iam}{where.account}:policy/*", f"{iam}aws:policy/*")
+        """Policies that may be attached to the role: the account's, and AWS's."""
+
+    def _arn(self, service: str, resource: str) -> str:
+        where = self._where
+        return f"arn:{where.partition}:{service}:{where.region}:{where.account}:{resource}"
+
+    def image_builder(self, resource: str) -> str:
+        """The ARN of a resource of Image Builder's."""
+        return self._arn("imagebuilder", resource)
+
+    def _role(self, role: str) -> Sequence[str]:
+        """The ARNs that the role may have: an account has each name once only."""
+        account = self._where.account
+        iam = f"arn:{self._where.partition}:iam::{account}:role/"
+        name = role.rsplit("/", 1)[-1]
+        if not role.startswith("arn:"):
+            # A role that is there may have a path; the sandbox's has none.
+            return (f"{iam}{name}", *(() if self.sandbox else (f"{iam}*/{name}",)))
+        if not role.startswith(iam):
+            raise ParameterError(
+                f"execution_role = {role!r} is not of the account {account} "
+                f"in the partition {self._where.partition}.",
+                "Give a role of the account that the run works in, or correct --account.",
+            )
+        # IAM looks for a role by its name: one that is not there has no path.
+        return tuple(dict.fromkeys((role, f"{iam}{name}")))
+
+    def by_image_builder(self) -> Conditions:
+        """KMS is called by Image Builder for the operator, about this workflow, with this key."""
+        tag = {} if self.key_bound is None else self.key_bound["StringLike"]
+        return {
+            "StringLike": {**tag, CONTEXT_KEY: self.workflow[0]},
+            "ForAnyValue:StringEquals": {"aws:CalledVia": IMAGE_BUILDER},
+        }
+
+
+def _preflight(scope: _Scope) -> Iterator[_Need]:
+    yield _Need(
+        "Look",
+        (
+            "kms:ListAliases",
+            "imagebuilder:ListWorkflows",
+            "cloudtrail:LookupEvents",
+            "iam:ListRoles",
+        ),
+    )
+
+
+def _create_key(scope: _Scope) -> Iterator[_Need]:
+    if scope.makes_key:
+        yield _Need("New", ("kms:CreateKey",), conditions=scope.new)
+        yield _Need("Tag", ("kms:TagResource",), scope.keys, scope.new)
+    actions = ["kms:DescribeKey", "kms:GetKeyRotationStatus", "kms:EnableKeyRotation"]
+    if scope.makes_key:  # KMS makes no key whose policy its maker could not put again
+        actions.append("kms:PutKeyPolicy")
+    yield _Need("Use", (*actions, "kms:CreateAlias"), scope.keys, scope.key_bound)
+    yield _Need("Alias", ("kms:CreateAlias",), scope.alias)
+
+
+def _access(scope: _Scope, *more: str) -> Iterator[_Need]:
+    """Read what decides who may use the key, and change the two policies; `more` on the role."""
+    key = ("kms:GetKeyPolicy", "kms:ListGrants", "kms:PutKeyPolicy")
+    yield _Need("Key", key, scope.keys, scope.key_bound)
+    reads = ("iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies")
+    yield _Need(
+        "Role",
+        (*reads, "iam:ListAttachedRolePolicies", "iam:PutRolePolicy", *more),
+        scope.role,
+    )
+    if not scope.sandbox:  # a role that was there before may have policies attached
+        yield _Need("Attached", ("iam:GetPolicy", "iam:GetPolicyVersion"), scope.attached)
+
+
+def _grant_access(scope: _Scope) -> Iterator[_Need]:
+    if scope.sandbox:
+        yield _Need("NewRole", ("iam:CreateRole", "iam:TagRole"), scope.role, scope.new)
+    yield from _access(scope)
+
+
+def _encrypt_workflow(scope: _Scope) -> Iterator[_Need]:
+    yield _Need("List", ("imagebuilder:ListWorkflows",))
+    new = ("imagebuilder:CreateWorkflow", "imagebuilder:TagResource")
+    yield _Need("New", new, scope.workflow, scope.new)
+    reads = ("imagebuilder:ListWorkflowBuildVersions", "imagebuilder:GetWorkflow")
+    yield _Need("Read", reads, scope.workflow)
+    use = ("kms:GenerateDataKey", "kms:Decrypt")
+    yield _Need("Key", use, scope.keys, scope.by_image_builder())
+
+
+def _confirm_events(scope: _Scope) -> Iterator[_Need]:
+    yield _Need("Records", ("cloudtrail:LookupEvents",))
+    yield _Need("Read", ("imagebuilder:GetWorkflow",), scope.workflow)
+    yield _Need("Key", ("kms:Decrypt",), scope.keys, scope.by_image_builder())
+
+
+def _revoke_access(scope: _Scope) -> Iterator[_Need]:
+    yield from _access(scope, "iam:DeleteRolePolicy")
+    if scope.builds:
+        yield from _build(scope)
+
+
+def _build(scope: _Scope) -> Iterator[_Need]:
+    images = (scope.image_builder("image/example/*"),)
+    yield _Need("Build", ("imagebuilder:CreateImage", "imagebuilder:GetImage"), images)
+    recipe = (scope.image_builder("image-recipe/example/*"),)
+    yield _Need("Recipe", ("imagebuilder:GetImageRecipe",), recipe)
+    machines = (scope.image_builder("infrastructure-configuration/example"),)
+    yield _Need("Machines", ("imagebuilder:GetInfrastructureConfiguration",), machines)
+    yield _Need("Read", ("imagebuilder:GetWorkflow",), scope.workflow)
+    passed = {"StringEquals": {"iam:PassedToService": IMAGE_BUILDER}}
+    yield _Need("PassRole", ("iam:PassRole",), scope.role, passed)
+    yield _Need("Records", ("cloudtrail:LookupEvents",))
+
+
+def _clean_up(scope: _Scope) -> Iterator[_Need]:
+    yield _Need("Builds", ("imagebuilder:ListWorkflowBuildVersions",), scope.workflow)
+    yield _Need("NoWorkflow", ("imagebuilder:DeleteWorkflow",), scope.workflow, scope.own)
+    role = ("iam:GetRole", "iam:GetRolePolicy", "iam:DeleteRolePolicy")
+    yield _Need("Role", role, scope.role)
+    if scope.sandbox:
+        yield _Need("NoRole", ("iam:DeleteRole",), scope.role, scope.own)
+    yield _Need("NoAlias", ("kms:DeleteAlias",), scope.alias)
+    actions = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:DeleteAlias"]
+    if scope.makes_key:
+        actions += ["kms:ScheduleKeyDeletion"]
+    else:
+        actions += ["kms:PutKeyPolicy", "kms:GetKeyRotationStatus", "kms:DisableKeyRotation"]
+    yield _Need("Key", actions, scope.keys, scope.key_bound)
+
+
+_NEEDS: Final[Mapping[str, Callable[[_Scope], Iterator[_Need]]]] = {
+    "00_preflight": _preflight,
+    "01_create_key": _create_key,
+    "02_grant_access": _grant_access,
+    "03_encrypt_workflow": _encrypt_workflow,
+    "04_confirm_events": _confirm_events,
+    "05_revoke_access": _revoke_access,
+    "06_clean_up": _clean_up,
+}

@@ -1,0 +1,252 @@
+"""An operator with the printed policy can do the whole job; with one permission less it cannot.
+
+Each permission is taken away alone. The run without it must end in a step that fails, or that
+says "fail" or "not checked", with words that name the permission. One that nobody misses is too
+many. To be quick, such a run ends with the step in whose name the policy has the permission.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from jobs import Job, module_of
+from keyrunbook.aws.clients import Clients
+from keyrunbook.errors import RunbookError
+from keyrunbook.findings import Finding
+from keyrunbook.parameters import Parameters
+from keyrunbook.permissions import Where, operator_policy
+from keyrunbook.proof import Outcome
+from keyrunbook.sandboxes import HANDED_OVER, Sandbox
+from keyrunbook.session import Run
+from keyrunbook.steps import STEPS, clean_up, confirm_events, revoke_access
+
+pytestmark = pytest.mark.e2e
+
+Policy = dict[str, Any]
+Step = Callable[[Job], Iterable[Finding]]
+
+
+# The steps, each giving its findings; the last ones as their notebooks do them
+
+
+def common(number: str) -> Step:
+    return lambda job: job.do(number)
+
+
+def confirm(job: Job) -> Iterable[Finding]:
+    verdict = job.do("04")
+    assert verdict.outcome is Outcome.PROVED
+    return confirm_events.findings(verdict)
+
+
+def revoke(job: Job) -> Iterable[Finding]:
+    run = job.open("05")
+    revoke_access.build(run, "before")
+    first = revoke_access.first_path(_planned(run))
+    for when, plan in (("one", first), ("both", None)):
+        revoke_access.apply(run, plan or _planned(run))
+        revoke_access.build(run, when)
+        revoke_access.who_may(run)
+    revoke_access.refusals(run)
+    revoke_access.apply(run, revoke_access.restore(revoke_access.observe(run), run.parameters))
+    revoke_access.build(run, "restored")
+    return revoke_access.verify(run)
+
+
+def _planned(run: Run) -> Any:
+    return revoke_access.plan(revoke_access.observe(run), run.parameters)
+
+
+def remove(job: Job) -> Iterable[Finding]:
+    findings = job.do("06")
+    run = job.open("06")
+    assert clean_up.plan(clean_up.observe(run), run.parameters).changes == ()
+    return list(findings)
+
+
+THE_STEPS: dict[str, Step] = {
+    **{name: common(name[:2]) for name in STEPS[:4]},
+    **dict(zip(STEPS[4:], (confirm, revoke, remove), strict=True)),
+}
+
+
+def complaints(job: Job, steps: Iterable[str] = STEPS) -> Iterator[str]:
+    """What each step says that is not "pass", in order, up to an error."""
+    for name in steps:
+        try:
+            for finding in THE_STEPS[name](job):
+                if finding.status != "pass":
+                    yield f"{finding.status}: {finding.evidence}"
+        except (RunbookError, ClientError) as error:
+            yield f"error: {error}"
+            return
+
+
+# The operator
+
+
+class Operators:
+    """Makes users of the sandbox's account that hold one policy, and lets the steps be theirs."""
+
+    def __init__(self, sandbox: Sandbox, aws: Clients, folder: Path, patch: Any) -> None:
+        self._sandbox, self._aws, self._folder, self._patch = sandbox, aws, folder, patch
+
+    def become(self, name: str, policy: Policy) -> None:
+        """From here on the environment hands the sandbox over with this operator's keys."""
+        iam = self._aws("iam")
+        iam.create_user(UserName=name)
+        document = json.dumps(policy)
+        arn = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
+        iam.attach_user_policy(UserName=name, PolicyArn=arn)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        handoff = replace(
+            self._sandbox.ready(),
+            access_key_id=key["AccessKeyId"],
+            secret_access_key=key["SecretAccessKey"],
+        )
+        path = self._folder / f"{name}.json"
+        path.touch(mode=0o600)
+        fields = {field: getattr(handoff, field) for field in handoff.__dataclass_fields__}
+        path.write_text(json.dumps(fields))
+        self._patch.setenv(HANDED_OVER, str(path))
+
+
+@pytest.fixture
+def operators(
+    on_sandbox: Sandbox, aws: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Operators:
+    return Operators(on_sandbox, aws, tmp_path, monkeypatch)
+
+
+# Two situations: everything is made by the run; or key and role are there, and no build is made
+
+
+def policy_for(job: Job, aws: Clients, target: str) -> Policy:
+    parameters = Parameters.load({**job.given, "target": target})
+    who = aws.identity
+    return operator_policy(STEPS, parameters, Where(who.partition, aws.region, who.account))
+
+
+def made_by_the_run(new_job: Callable[..., Job], aws: Clients) -> tuple[Job, Policy]:
+    job = new_job()
+    return job, policy_for(job, aws, "sandbox")
+
+
+def there_before(new_job: Callable[..., Job], aws: Clients) -> tuple[Job, Policy]:
+    """As on AWS: a key without rotation, and a role with a path and an attached policy."""
+    name = new_job().given["execution_role"]
+    iam, account = aws("iam"), aws.identity.account
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "imagebuilder.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+    role = iam.create_role(
+        RoleName=name, Path="/builders/", AssumeRolePolicyDocument=json.dumps(trust)
+    )["Role"]
+    attached = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}],
+    }
+    created = iam.create_policy(PolicyName=f"{name}-s3", PolicyDocument=json.dumps(attached))
+    iam.attach_role_policy(RoleName=name, PolicyArn=created["Policy"]["Arn"])
+    key_arn = aws("kms").create_key()["KeyMetadata"]["Arn"]
+    assert role["Arn"] == f"arn:{aws.identity.partition}:iam::{account}:role/builders/{name}"
+    job = new_job(key_arn=key_arn, run_build=False)
+    return job, policy_for(job, aws, "aws")
+
+
+SITUATIONS = {"made by the run": made_by_the_run, "there before": there_before}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_policy_is_enough(
+    situation: str, new_job: Callable[..., Job], aws: Clients, operators: Operators
+) -> None:
+    job, policy = SITUATIONS[situation](new_job, aws)
+    operators.become(job.given["run_id"], policy)
+    said = list(complaints(job))
+    assert [one for one in said if not one.startswith("not checked")] == []
+    assert [one for one in said for right in rights(situation) if right[2] in one] == []
+    ledger = job.open("06").ledger
+    assert ledger.of_kind("verdict")[-1]["verdict"] == "PROVED"
+    assert ledger.done() >= set(STEPS)
+    assert job.open("06").identity.arn.endswith(f":user/{job.given['run_id']}")
+
+
+# One less
+
+
+def rights(situation: str) -> list[tuple[str, str, str]]:
+    """Each permission of a situation's policy: situation, Sid, action."""
+    given = (
+        {"target": "sandbox"}
+        if situation == "made by the run"
+        else {"key_arn": "arn:aws:kms:us-west-2:111122223333:key/1"}
+    )
+    where = Where("aws", "us-west-2", "111122223333")
+    return [
+        (situation, statement["Sid"], action)
+        for statement in operator_policy(STEPS, Parameters.load(given), where)["Statement"]
+        for action in actions(statement)
+    ]
+
+
+def actions(statement: dict[str, Any]) -> list[str]:
+    listed = statement["Action"]
+    return [listed] if isinstance(listed, str) else listed
+
+
+def up_to(sid: str) -> list[str]:
+    """The steps up to the one that a Sid names, without those that it does not go on from."""
+    (last,) = (name for name in STEPS if name.startswith(sid.removeprefix("Step")[:2]))
+    apart = ("00_preflight", "04_confirm_events", "05_revoke_access")
+    return [name for name in STEPS if name < last and name not in apart] + [last]
+
+
+def without(policy: Policy, sid: str, action: str) -> Policy:
+    less = copy.deepcopy(policy)
+    (statement,) = (one for one in less["Statement"] if one["Sid"] == sid)
+    statement["Action"] = [one for one in actions(statement) if one != action]
+    less["Statement"] = [one for one in less["Statement"] if one["Action"]]
+    return less
+
+
+@pytest.mark.parametrize(
+    ("situation", "sid", "action"), [one for name in SITUATIONS for one in rights(name)]
+)
+def test_each_permission_is_missed_by_name(
+    situation: str,
+    sid: str,
+    action: str,
+    new_job: Callable[..., Job],
+    aws: Clients,
+    operators: Operators,
+) -> None:
+    job, policy = SITUATIONS[situation](new_job, aws)
+    operators.become(job.given["run_id"], without(policy, sid, action))
+    named = re.compile(rf"(?<![\w:]){action}(?!\w)")
+    said = []
+    for complaint in complaints(job, up_to(sid)):
+        said.append(complaint)
+        if named.search(complaint):
+            return
+    pytest.fail(f"a run without {action} ({sid}) says nothing of it: {said}")
+
+
+def test_every_step_is_done_here() -> None:
+    assert list(THE_STEPS) == list(STEPS)
+    assert all(module_of(name) for name in STEPS)

@@ -1,0 +1,176 @@
+"""The operator's policy as a document: what is in it, where it is bound, how long it may be."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from iamaccess import parse_policy
+from keyrunbook.cli import runbook
+from keyrunbook.errors import ParameterError
+from keyrunbook.parameters import Parameters
+from keyrunbook.permissions import SIZE_LIMIT, Where, operator_policy, partition_of, size
+from keyrunbook.steps import STEPS
+
+HERE = Where("aws", "us-west-2", "111122223333")
+KEY_ARN = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+PLACE = ("--account", HERE.account, "--region", HERE.region)
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"target": "sandbox"},
+    {"key_arn": KEY_ARN},
+    {"target": "sandbox", "key_arn": KEY_ARN, "run_build": False},
+    {"execution_role": "arn:aws:iam::111122223333:role/a/path/Role"},
+]
+
+
+def policy(steps: tuple[str, ...] = STEPS, **given: Any) -> dict[str, Any]:
+    return operator_policy(steps, Parameters.load(given), HERE)
+
+
+def actions(document: dict[str, Any]) -> list[str]:
+    listed = []
+    for statement in document["Statement"]:
+        one = statement["Action"]
+        listed += [one] if isinstance(one, str) else one
+    return listed
+
+
+@pytest.mark.parametrize("given", VARIANTS, ids=str)
+def test_iam_accepts_it_and_it_is_bound(given: dict[str, Any]) -> None:
+    document = policy(**given)
+    parse_policy(json.dumps(document), kind="identity")
+    sids = [statement["Sid"] for statement in document["Statement"]]
+    assert len(set(sids)) == len(sids)
+    assert all(re.fullmatch(r"Step0[0-6][A-Za-z0-9]+", sid) for sid in sids)
+    assert all("*" not in action for action in actions(document))
+    for statement in document["Statement"]:
+        bound = statement["Resource"] != "*" or "Condition" in statement
+        assert bound or statement["Sid"] in ("Step00PreflightLook",), statement
+
+
+@pytest.mark.parametrize("given", VARIANTS, ids=str)
+def test_it_says_no_permission_twice(given: dict[str, Any]) -> None:
+    rights = [
+        (action, json.dumps([statement["Resource"], statement.get("Condition")]))
+        for statement in policy(**given)["Statement"]
+        for action in actions({"Statement": [statement]})
+    ]
+    assert len(set(rights)) == len(rights)
+
+
+@pytest.mark.parametrize("given", VARIANTS, ids=str)
+def test_it_fits_a_managed_policy(given: dict[str, Any]) -> None:
+    assert size(policy(**given, run_id="r" * 64)) <= SIZE_LIMIT
+
+
+def test_a_policy_that_does_not_fit_is_refused() -> None:
+    long = {
+        "key_alias": f"alias/{'a' * 250}",
+        "execution_role": f"arn:aws:iam::111122223333:role/{'p' * 510}/{'R' * 64}",
+        "workflow_name": "w" * 128,
+        "run_id": "r" * 64,
+        "target": "sandbox",
+    }
+    with pytest.raises(ParameterError, match=r"a managed policy takes 6144") as caught:
+        policy(**long)
+    assert "--steps 00..03" in caught.value.fix
+
+
+def test_the_same_question_gets_the_same_text() -> None:
+    assert json.dumps(policy()) == json.dumps(policy())
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_alone_is_stated_in_its_own_name(step: str) -> None:
+    name = "Step" + "".join(word.capitalize() for word in step.split("_"))
+    document = policy((step,))
+    assert all(statement["Sid"].startswith(name) for statement in document["Statement"])
+    assert set(actions(document)) <= set(actions(policy()))
+
+
+NOT_ON_AWS = [
+    *("iam:CreateRole", "iam:TagRole", "iam:DeleteRole", "iam:PassRole"),
+    *("imagebuilder:CreateImage", "imagebuilder:GetImage", "imagebuilder:GetImageRecipe"),
+    "imagebuilder:GetInfrastructureConfiguration",
+]
+
+
+def test_what_only_runs_on_the_sandbox_do() -> None:
+    more = set(actions(policy(target="sandbox"))) - set(actions(policy()))
+    assert more == set(NOT_ON_AWS)
+
+
+def test_a_given_key_is_named_and_no_key_is_made() -> None:
+    document = policy(key_arn=KEY_ARN)
+    assert not {"kms:CreateKey", "kms:TagResource", "kms:ScheduleKeyDeletion"} & set(
+        actions(document)
+    )
+    keys = {str(s["Resource"]) for s in document["Statement"] if ":key/" in str(s["Resource"])}
+    assert keys == {KEY_ARN}
+
+
+def test_a_named_run_touches_its_own_key_only() -> None:
+    text = json.dumps(policy(run_id="mine"))
+    assert '"aws:ResourceTag/keyrunbook:run": "mine"' in text
+    assert 'keyrunbook:run": "*"' not in text
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
+)
+def test_a_region_s_partition(region: str, partition: str) -> None:
+    assert partition_of(region) == partition
+    where = Where(partition, region, HERE.account)
+    text = json.dumps(operator_policy(STEPS, Parameters(), where))
+    assert set(re.findall(r"arn:(aws[a-z-]*):", text)) == {partition}
+
+
+# The command
+
+
+def test_the_command_prints_the_document_alone_on_stdout() -> None:
+    words = ["permissions", *PLACE, "--steps", "00..04"]
+    result = CliRunner().invoke(runbook, words)
+    assert json.loads(result.stdout) == policy(STEPS[:5])
+    assert result.stderr.startswith("# The operator's permissions for 00, 01, 02, 03, 04:")
+    bare = CliRunner().invoke(runbook, [*words, "--json"])
+    assert (bare.stdout, bare.stderr) == (result.stdout, "")
+
+
+def test_the_account_of_the_role_is_enough() -> None:
+    role = f"arn:aws:iam::{HERE.account}:role/Role"
+    words = ["permissions", "--region", HERE.region, "-p", "execution_role", role]
+    result = CliRunner().invoke(runbook, words)
+    assert json.loads(result.stdout) == policy(execution_role=role)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (PLACE[:2], "No AWS Region is set"),
+        (PLACE[2:], "No account number is given"),
+        ((*PLACE[2:], "--account", "12"), "--account '12' is none"),
+        ((*PLACE, "--steps", "07"), "there is no step '07'"),
+        ((*PLACE, "-p", "colour", "red"), "there is no parameter 'colour'"),
+        ((*PLACE, "-p", "key_arn", "alias/x"), "key_arn = 'alias/x'"),
+        ((*PLACE, "-p", "run_build", "true"), "run_build = True"),
+        ((*PLACE, "--partition", "aws-cn"), "aws-cn has no Region us-west-2"),
+        (
+            (*PLACE, "-p", "execution_role", "arn:aws:iam::999999999999:role/Role"),
+            "is not of the account 111122223333",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said(words: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(runbook, ["permissions", *words])
+    assert isinstance(result.exception, ParameterError)
+    assert result.exception.exit_status == 2
+    assert said in result.exception.what
+    assert result.stdout == ""
