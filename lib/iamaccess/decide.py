@@ -41,7 +41,7 @@ from iamaccess.model import (
     StatementRef,
     Unsupported,
 )
-from iamaccess.principals import ACCOUNT, Naming, Principals
+from iamaccess.principals import Naming, Principals
 from iamaccess.statements import Doubt
 
 Rule = Literal["resource", "either", "identity"]
@@ -149,7 +149,7 @@ class _Case:
         self.facts = Facts(request, bounded=bounded)
         self.policies = policies
         self.rule = _rule(self.facts)
-        self.same_account = request.principal.account == _owner(request)
+        self.same_account = request.principal.account == self.facts.owner
 
     def settle(self, readings: Readings) -> Decision:
         """The decision, with the layers not given at their weakest and strongest."""
@@ -391,18 +391,8 @@ def _rule(facts: Facts) -> Rule:
     Calls without a key, and aliases as such, are governed by identity policies alone.
     """
     if facts.action.startswith("kms:"):
-        return "resource" if facts.resource.split(":", 5)[-1].startswith("key/") else "identity"
+        return "resource" if facts.relative.startswith("key/") else "identity"
     return "resource" if facts.action in _TRUSTED else "either"
-
-
-def _owner(request: Request) -> str | None:
-    """The resource's account; the caller's where the ARN names none (`*`, AWS's own, buckets)."""
-    if request.resource_account is not None:
-        return request.resource_account
-    fields = request.resource.split(":", 5)
-    if len(fields) == 6 and ACCOUNT.fullmatch(fields[4]):
-        return fields[4]
-    return request.principal.account
 
 
 def _grant_naming(grant: Grant, facts: Facts) -> Naming | None:

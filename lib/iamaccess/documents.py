@@ -115,7 +115,8 @@ def _compile(document: Any, kind: PolicyKind, name: str) -> Policy:
     )
     if kind != "resource":
         _refuse_repeated_sids(statements)
-    return Policy(name, kind, document, statements)
+    effective = tuple(statement for statement in statements if not statement.void)
+    return Policy(name, kind, document, effective)
 
 
 def _refuse_unknown(found: Mapping[str, Any], known: frozenset[str], pointer: str) -> None:

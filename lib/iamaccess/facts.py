@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from iamaccess.model import ContextValue, Request
+from iamaccess.principals import ACCOUNT
 
 ENCRYPTION_CONTEXT = "kms:encryptioncontext:"
 
@@ -13,10 +14,15 @@ class Facts:
     """One request, prepared once for all statements.
 
     `action` is in lower case; `bounded` says that the principal has a permissions boundary;
-    `names` are all by which a statement can name the principal.
+    `names` are all by which a statement can name the principal; `relative` is the resource without
+    an ARN's first five fields, `owner` the account that has it: the caller's where the ARN names
+    none (`*`, AWS's own, buckets).
     """
 
-    __slots__ = ("_context", "action", "bounded", "names", "principal", "request", "resource")
+    __slots__ = (
+        *("_context", "action", "bounded", "names", "owner"),
+        *("principal", "relative", "request", "resource"),
+    )
 
     def __init__(self, request: Request, *, bounded: bool) -> None:
         self.request = request
@@ -25,6 +31,12 @@ class Facts:
         self.action = request.action.lower()
         self.resource = request.resource
         self.bounded = bounded
+        fields = request.resource.split(":", 5)
+        self.relative = fields[-1]
+        self.owner = request.resource_account
+        if self.owner is None:
+            named = len(fields) == 6 and ACCOUNT.fullmatch(fields[4])
+            self.owner = fields[4] if named else who.account
         self._context: dict[str, str | tuple[str, ...]] | None = None
 
     def value(self, key: str) -> str | tuple[str, ...] | None:

@@ -90,7 +90,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """A parsed and compiled policy document; made by `parse_policy`."""
+    """A parsed and compiled policy document; made by `parse_policy`.
+
+    `statements` are those that have an effect.
+    """
 
     name: str
     kind: PolicyKind

@@ -54,6 +54,11 @@ class Principals:
         self.unknown = unknown
         self.names = names | self._accounts | self._services
 
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is listed."""
+        return not self.names and self.unknown is None
+
     def naming(self, principal: Principal) -> Naming | None:
         """The strongest way in which the principal is named, None when it is not.
 

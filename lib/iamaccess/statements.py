@@ -41,9 +41,15 @@ class Statement:
     tests: tuple[Test, ...]
     unsupported: tuple[tuple[str, str], ...]
 
+    @property
+    def void(self) -> bool:
+        """Whether it has no effect: no actions, no resources or no principals are listed."""
+        parts = (self.actions, self.resources, self.principals)
+        return any(part is not None and part.empty for part in parts)
+
     def applies(self, facts: Facts) -> Naming | Doubt | None:
         """How the statement applies to the request: None when it does not."""
-        principals = self.principals
+        principals, resources = self.principals, self.resources
         if (
             principals is not None
             and not self.not_principal
@@ -54,14 +60,12 @@ class Statement:
         if self.actions.match(facts.action, facts.variable) is self.not_action:
             return None
         if (
-            self.resources is not None
-            and self.resources.match(facts.resource, facts.variable) is self.not_resource
+            resources is not None
+            and resources.match(facts.resource, facts.variable) is self.not_resource
         ):
             return None
-        if self.actions.empty or (self.resources is not None and self.resources.empty):
-            return None
-        doubts = list(self.unsupported)
-        named = self._named(facts, doubts)
+        doubts = [*self.unsupported]
+        named = Naming.DIRECT if principals is None else self._named(principals, facts, doubts)
         if named is None:
             return None
         for test in self.tests:
@@ -75,12 +79,10 @@ class Statement:
         element, pointer = doubts[0]
         return Doubt(element, self.ref.policy, pointer, self.allow, named)
 
-    def _named(self, facts: Facts, doubts: list[tuple[str, str]]) -> Naming | None:
-        if self.principals is None:
-            return Naming.DIRECT
-        principals, principal = self.principals, facts.principal
-        if not principals.names and principals.unknown is None:
-            return None
+    def _named(
+        self, principals: Principals, facts: Facts, doubts: list[tuple[str, str]]
+    ) -> Naming | None:
+        principal = facts.principal
         naming = principals.naming(principal)
         if naming is None and principals.unknown is not None and principal.account is not None:
             doubts.append((f"principal {principals.unknown}", self.pointer))
