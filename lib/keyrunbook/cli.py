@@ -55,6 +55,8 @@ def runbook() -> None:
     \b
     runbook run            all seven, on a sandbox of their own, to a verdict
     runbook lab            the same notebooks, to read and run by hand
+    runbook runs           the runs so far, and how each ended
+    runbook show           the story of one run
     runbook sandbox        the sandbox alone, for any AWS client
     runbook permissions    the least that an operator must be allowed, as an IAM policy
     """
@@ -276,10 +278,9 @@ def _blame(from_file: FromFile, given: dict[str, Any]) -> None:
 
 def _outputs_dir(parameters: Parameters) -> Path:
     """Where the runs' folders are, absolute."""
-    from keyrunbook.parameters import project_dir
+    from keyrunbook.parameters import outputs_dir
 
-    chosen = parameters.outputs_dir or os.environ.get("KEYRUNBOOK_OUTPUTS")
-    return Path(chosen).expanduser().absolute() if chosen else project_dir() / "outputs"
+    return outputs_dir(parameters)
 
 
 def _run_id(parameters: Parameters, outputs: Path, first_step: str) -> str:
@@ -418,6 +419,100 @@ def _seconds(duration: str) -> float:
     return sum(float(number) * units[unit] for number, unit in parts)
 
 
+_OUTPUTS = click.option(
+    "--outputs",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the runs' folders are. Default: outputs/ of the project.",
+)
+
+
+@runbook.command(
+    epilog="""\b
+Exit status:
+  0    listed, damaged ones included
+  2    wrong usage"""
+)
+@_OUTPUTS
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def runs(outputs: Path | None, as_json: bool) -> None:
+    """List the runs, the one last written first: when, where, how far, and how each ended.
+
+    A run that says it is running while no such process lives was killed: it says so. A damaged
+    ledger is named, with its line.
+    """
+    from keyrunbook.execution.runs import run_ids, summary
+
+    folder = _outputs_dir(_load((), None, _given(outputs_dir=outputs))[0])
+    found = [summary(folder, run_id) for run_id in run_ids(folder)]
+    if as_json:
+        click.echo(json.dumps([one.to_dict() for one in found], indent=2, ensure_ascii=False))
+    elif not found:
+        click.echo(f"There are no runs in {folder}.")
+    else:
+        from keyrunbook.execution.progress import print_runs
+
+        print_runs(found, sys.stdout)
+
+
+@runbook.command(
+    epilog="""\b
+Exit status:
+  0    told
+  1    the ledger is damaged, or does not hold the line of --head
+  2    wrong usage, or no such run"""
+)
+@click.argument("run_id")
+@_OUTPUTS
+@click.option("--head", metavar="HASH", help="A head hash kept from earlier: it must be there.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def show(run_id: str, outputs: Path | None, head: str | None, as_json: bool) -> None:
+    """Tell the story of a run, from its ledger.
+
+    Who, where, on what; each change with why, how it is undone, AWS's request id and how it came
+    out; findings, verdict, errors; what the run made and is left in AWS, by the ledger; and the
+    ledger's head hash. Nothing is asked of AWS, nothing is written.
+    """
+    from keyrunbook.execution.runs import existing, how_it_ended, stored_result
+    from keyrunbook.ledger import NAME, Ledger
+    from keyrunbook.show import story
+
+    parameters, _ = _load((), None, _given(run_id=run_id, outputs_dir=outputs))
+    folder = existing(_outputs_dir(parameters), run_id)
+    ledger = Ledger(folder / NAME)
+    chain = ledger.chain()
+    if head is not None:
+        ledger.check_head(chain, head)
+    opened = next((entry for entry in chain.entries if entry["kind"] == "opened"), None)
+    ended = how_it_ended(folder, stored_result(folder))
+    told = story.tell(chain.entries)
+    things = story.left(told)
+    if as_json:
+        whole = {
+            "run_id": run_id,
+            "ended": ended,
+            "story": [one.to_dict() for one in told],
+            "left": [{"what": one.what, "state": one.state} for one in things],
+            "lines": len(chain.entries),
+            "head": chain.head,
+            "torn_bytes": chain.torn_bytes,
+            "worth": story.WORTH.replace("\n", " "),
+        }
+        click.echo(json.dumps(whole, indent=2, ensure_ascii=False))
+        return
+    tables = [
+        story.heading(run_id, opened, ended),
+        *story.chapters(told),
+        *story.ending(things, "no target" if opened is None else story.on_what(opened), chain),
+    ]
+    click.echo("\n\n".join(table.text() for table in tables))
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given, as parameters."""
+    return {name: str(value) for name, value in options.items() if value is not None}
+
+
 @runbook.command(
     epilog="""\b
 Exit status:
@@ -440,10 +535,10 @@ def lab(port: int | None, no_browser: bool, outputs: Path | None) -> None:
     from keyrunbook import sandboxes
     from keyrunbook.execution.lab import serve
     from keyrunbook.execution.runner import notebooks_dir
-    from keyrunbook.parameters import Parameters
+    from keyrunbook.parameters import OUTPUTS, Parameters
 
     folder = _outputs_dir(Parameters(outputs_dir=None if outputs is None else str(outputs)))
-    environment = {"KEYRUNBOOK_OUTPUTS": str(folder)}
+    environment = {OUTPUTS: str(folder)}
     if sandboxes.handed_over() is not None:
         raise click.exceptions.Exit(
             serve(notebooks_dir(), environment, port=port, browser=not no_browser)

@@ -106,6 +106,15 @@ class Ledger:
         """All whole lines. Raises LedgerDamaged, with the line's number, where one is damaged."""
         return self.chain().entries
 
+    def check_head(self, chain: Chain, head: str) -> None:
+        """Raises LedgerDamaged unless `head`, kept from earlier, is a hash of the chain."""
+        if all(entry["hash"] != head for entry in chain.entries):
+            raise LedgerDamaged(
+                f"{self.path} has no line with the hash {head}, so it is not the ledger, or not "
+                "the whole of the ledger, that this was the head of.",
+                "Compare it with a copy, and the hash with the one that was kept.",
+            )
+
     @contextlib.contextmanager
     def applying(self) -> Iterator[None]:
         """Hold the run while this process applies a step of it.

@@ -7,8 +7,10 @@ its notebook ends. Nothing is ever told by colour alone.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import IO, Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -17,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keyrunbook.execution.result import RunResult, StepResult
+from keyrunbook.execution.runs import RunSummary
 
 SANDBOX_NOTICE = "the embedded sandbox, not AWS: nothing leaves this machine"
 
@@ -181,6 +184,37 @@ class LiveLines:
         return Text(
             f"  {step.name}" if waiting else step_line(step), style="dim" if waiting else style
         )
+
+
+def print_runs(runs: Sequence[RunSummary], stream: IO[str]) -> None:
+    """A table of runs: drawn on a terminal, a line a run elsewhere."""
+    names = ("run", "began", "target", "account", "Region", "steps done", "verdict", "ended")
+    rows = [
+        [
+            one.run_id,
+            one.began or "-",
+            one.target or "-",
+            one.account or "-",
+            one.region or "-",
+            f"{len(one.steps_done)}",
+            one.verdict or "-",
+            one.ended if one.damage is None else f"DAMAGED: {one.damage}",
+        ]
+        for one in runs
+    ]
+    console = Console(file=stream, highlight=False)
+    if console.is_terminal:
+        table = Table(box=SIMPLE_HEAD)
+        for name in names:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    for row in [list(names), *rows]:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        stream.write("  ".join(cells).rstrip() + "\n")
 
 
 def heading(result: RunResult) -> str:

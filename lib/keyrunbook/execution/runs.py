@@ -1,0 +1,161 @@
+"""The runs of an outputs folder: what ledger and `result.json` say of each, and how it ended.
+
+Only reads. Whether a run that says `running` still does is asked of the system: its process must
+live, and hold the run's lock, since a process id may have been given to somebody else meanwhile.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from keyrunbook.errors import LedgerDamaged, ParameterError
+from keyrunbook.execution.result import RESULT_FILE
+from keyrunbook.ledger import NAME, Ledger
+
+NAMED = 10  # runs that an error message names
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run. None where nobody said it; `damage` says what could not be read, and where."""
+
+    run_id: str
+    began: str | None = None  # ISO 8601, UTC
+    target: str | None = None
+    account: str | None = None
+    region: str | None = None
+    steps_done: tuple[str, ...] = ()
+    verdict: str | None = None
+    ended: str = ""
+    damage: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `runbook runs --json` has it."""
+        return asdict(self)
+
+
+def run_ids(outputs: Path) -> list[str]:
+    """The runs of a folder, by their folders' names, the one last written first.
+
+    A folder is a run's when it holds a ledger or a result.
+    """
+    written: dict[str, float] = {}
+    for name in (NAME, RESULT_FILE):
+        for path in outputs.glob(f"*/{name}"):
+            run_id = path.parent.name
+            written[run_id] = max(path.stat().st_mtime, written.get(run_id, 0))
+    return sorted(written, key=lambda run_id: (-written[run_id], run_id))
+
+
+def summary(outputs: Path, run_id: str) -> RunSummary:
+    """What is known of a run."""
+    folder = outputs / run_id
+    damage: list[str] = []
+    entries: list[dict[str, Any]] = []
+    result: Mapping[str, Any] = {}
+    try:
+        entries = Ledger(folder / NAME).entries()
+    except LedgerDamaged as error:
+        damage.append(error.what)
+    try:
+        result = stored_result(folder)
+    except ParameterError as error:
+        damage.append(error.what)
+    opened = next((entry for entry in entries if entry["kind"] == "opened"), {})
+    verdicts = [entry["verdict"] for entry in entries if entry["kind"] == "verdict"]
+    began = opened.get("time") or result.get("started")
+    return RunSummary(
+        run_id,
+        None if began is None else str(began).replace("+00:00", "Z"),
+        opened.get("target") or result.get("target"),
+        opened.get("account") or result.get("account"),
+        opened.get("region") or result.get("region"),
+        tuple(sorted({entry["step"] for entry in entries if entry["kind"] == "done"})),
+        verdicts[-1] if verdicts else result.get("verdict"),
+        how_it_ended(folder, result),
+        " ".join(damage) or None,
+    )
+
+
+def stored_result(folder: Path) -> Mapping[str, Any]:
+    """What `result.json` holds; nothing where there is none.
+
+    Raises ParameterError where it is not a result.
+    """
+    path = folder / RESULT_FILE
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        _ = result["status"], result["pid"], [(s["name"], s["status"]) for s in result["steps"]]
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ParameterError(
+            f"{path} is damaged: {type(error).__name__}: {error}.",
+            "The ledger beside it holds what was done.",
+        ) from error
+    return dict(result)
+
+
+def how_it_ended(folder: Path, result: Mapping[str, Any]) -> str:
+    """In words, from what `result.json` says; without one, notebooks were run by hand."""
+    if not result:
+        return "no result.json: its notebooks were opened by hand"
+    pid, at = result["pid"], _place(result)
+    if result["status"] == "running":
+        if _lives(pid) and _is_held(folder / ".lock"):
+            return f"running (process {pid}){at}"
+        return f"its process is gone (process {pid}){at}"
+    if result["status"] == "done":
+        return f"done, exit status {result.get('exit_status')}"
+    error = result.get("error") or {}
+    why = f": {error['type']}" if error.get("type") and result["status"] == "failed" else ""
+    return f"{result['status']}{at}{why}"
+
+
+def _place(result: Mapping[str, Any]) -> str:
+    """The step that it stands in, or stopped in."""
+    at = [step["name"] for step in result["steps"] if step["status"] in ("running", "failed")]
+    return f" in {at[-1]}" if at else ""
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so it lives
+        return True
+    return True
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether the process that runs the run holds its lock."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def existing(outputs: Path, run_id: str) -> Path:
+    """The folder of a run.
+
+    Raises ParameterError, naming the runs that there are, where there is no such run.
+    """
+    there = run_ids(outputs)
+    if run_id in there:
+        return outputs / run_id
+    names = ", ".join(there[:NAMED]) + (f" and {len(there) - NAMED} more" * (len(there) > NAMED))
+    raise ParameterError(
+        f"There is no run {run_id!r} in {outputs}.",
+        f"The runs there, newest first: {names}." if there else "Begin one with: runbook run",
+    )

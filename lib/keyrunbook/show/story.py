@@ -1,0 +1,301 @@
+"""The story of a run, from the lines of its ledger alone: nothing is asked of AWS.
+
+So what it calls left in AWS is what the ledger says, not what somebody did since by other means.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keyrunbook.ledger import Chain
+from keyrunbook.show.tables import SIGNS, Table
+
+Entry = Mapping[str, Any]
+
+WORTH = (
+    "The chain shows accident and carelessness, not a forger who owns the folder, nor lines\n"
+    "missing from its end: keep the head hash elsewhere, and give it back by --head."
+)
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)\+00:00$")
+COLUMNS = ("what", "at", "by", "why", "undo", "outcome", "AWS gave", "because", "mend")
+
+_MAKES = {
+    "kms:CreateKey": ("KMS key", "key_arn"),
+    "kms:CreateAlias": ("alias", "AliasName"),
+    "kms:EnableKeyRotation": ("rotation of KMS key", "KeyId"),
+    "kms:PutKeyPolicy": ("changed policy of KMS key", "KeyId"),
+    "iam:CreateRole": ("role", "RoleName"),
+    "iam:PutRolePolicy": ("policy of role", "RoleName"),
+    "imagebuilder:CreateWorkflow": ("workflow", "workflow_arn"),
+    "imagebuilder:CreateImage": ("image", "image_arn"),
+}
+"""What a call makes, and the parameter or answer that names it."""
+_REMOVES = {
+    "kms:ScheduleKeyDeletion": ("KMS key", "KeyId"),
+    "kms:DeleteAlias": ("alias", "AliasName"),
+    "kms:DisableKeyRotation": ("rotation of KMS key", "KeyId"),
+    "iam:DeleteRole": ("role", "RoleName"),
+    "iam:DeleteRolePolicy": ("policy of role", "RoleName"),
+    "imagebuilder:DeleteWorkflow": ("workflow", "workflowBuildVersionArn"),
+}
+_NO_ANSWER = {
+    "ConnectionClosedError",
+    "ConnectTimeoutError",
+    "EndpointConnectionError",
+    "HTTPClientError",
+    "IncompleteReadError",
+    "ReadTimeoutError",
+}
+"""botocore's names for a call that may have arrived: nobody knows whether it was carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing that happened: a line of the ledger, or two, the intent and its outcome.
+
+    `status` of a change is ``done``, ``refused``, or ``not known``: no outcome was written.
+    """
+
+    kind: str
+    step: str
+    time: str
+    fields: Mapping[str, Any]
+    status: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `runbook show --json` has it."""
+        status = {"status": self.status} if self.status else {}
+        return {"kind": self.kind, "step": self.step, "time": self.time, **status, **self.fields}
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Something that the run made: `what` and its name, and how it stands by the ledger."""
+
+    what: str
+    state: str
+
+
+def tell(entries: Iterable[Entry]) -> list[Told]:
+    """What happened, in order; each intent joined with its outcome."""
+    told: list[Told] = []
+    open_intent: int | None = None
+    for entry in entries:
+        if entry["kind"] == "outcome" and open_intent is not None:
+            intent = told[open_intent]
+            if (intent.step, intent.fields["call"]) == (entry["step"], entry["call"]):
+                told[open_intent] = _joined(intent, entry)
+                open_intent = None
+                continue
+        fields = {k: v for k, v in entry.items() if k not in ("kind", "step", "time", "hash")}
+        change = entry["kind"] == "intent"
+        if change:
+            open_intent = len(told)
+        told.append(
+            Told(
+                "change" if change else entry["kind"],
+                entry["step"],
+                entry["time"],
+                fields,
+                "not known" if change else "",
+            )
+        )
+    return told
+
+
+def _joined(intent: Told, outcome: Entry) -> Told:
+    more = {k: outcome[k] for k in ("request_id", "gives", "code", "message") if k in outcome}
+    status = "not known" if outcome.get("code") in _NO_ANSWER else str(outcome["status"])
+    return Told("change", intent.step, intent.time, {**intent.fields, **more}, status)
+
+
+def left(story: Sequence[Told]) -> list[Left]:
+    """What this run made and, by its ledger, did not remove.
+
+    The policy and the rotation of a key that the run made go with the key. The sandbox keeps no
+    images: its builds are simulated.
+    """
+    on_sandbox = any(one.kind == "opened" and one.fields["target"] == "sandbox" for one in story)
+    there: dict[tuple[str, str], str] = {}
+    first_policies: dict[str, Any] = {}
+    for change in story:
+        if change.kind != "change" or change.status == "refused":
+            continue
+        call, sure = change.fields["call"], change.status == "done"
+        if call == "imagebuilder:CreateImage" and on_sandbox:
+            continue
+        if call in _REMOVES:
+            thing = _thing(change, *_REMOVES[call])
+            if call == "kms:ScheduleKeyDeletion":
+                there[thing] = _scheduled(change) if sure else "deletion: not known if scheduled"
+            elif sure:
+                there.pop(thing, None)
+            elif thing in there:
+                there[thing] = "not known: its removal has no outcome in the ledger"
+            continue
+        thing = _thing(change, *_MAKES.get(call, (f"made by {call}", "")))
+        there[thing] = "there" if sure else "not known: the call has no outcome in the ledger"
+        if call == "kms:PutKeyPolicy":
+            first = first_policies.setdefault(thing[1], change.fields["before"].get("policy"))
+            if sure and json.loads(change.fields["parameters"]["Policy"]) == first:
+                del there[thing]
+    keys = {name for noun, name in there if noun == "KMS key"}
+    return [
+        Left(f"{noun} {name}", state)
+        for (noun, name), state in there.items()
+        if noun == "KMS key" or name not in keys
+    ]
+
+
+def _thing(change: Told, noun: str, named_by: str) -> tuple[str, str]:
+    known = {**change.fields["parameters"], **change.fields.get("gives", {})}
+    name = str(known.get(named_by, f"(line {change.fields['n']} of the ledger)"))
+    if noun == "policy of role":
+        name = f"{name}: {known['PolicyName']}"
+    return noun, name
+
+
+def _scheduled(change: Told) -> str:
+    date = str(change.fields.get("gives", {}).get("deletion_date", "a date not in the ledger"))
+    return f"scheduled for deletion: {_iso(date)}"
+
+
+def chapters(story: Sequence[Told]) -> Iterator[Table]:
+    """A table for each stretch of the story that one step wrote.
+
+    Who made a call is said where it is not who opened the run.
+    """
+    opened_by = next((one.fields["operator"] for one in story if one.kind == "opened"), "")
+    stretch: list[Told] = []
+    for one in story:
+        if stretch and stretch[-1].step != one.step:
+            yield _chapter(stretch, opened_by)
+            stretch = []
+        stretch.append(one)
+    if stretch:
+        yield _chapter(stretch, opened_by)
+
+
+def _chapter(stretch: Sequence[Told], opened_by: str) -> Table:
+    rows = [
+        [
+            "" if (name, row.get(name)) == ("by", opened_by) else row.get(name, "")
+            for name in COLUMNS
+        ]
+        for at, one in enumerate(stretch)
+        for row in _rows(one, stretch[at - 1] if at else None)
+    ]
+    return Table(stretch[0].step, COLUMNS, rows)
+
+
+def _rows(one: Told, before: Told | None) -> Iterator[dict[str, str]]:
+    fields, at = one.fields, _iso(one.time)
+    if one.kind == "change":
+        yield {
+            "what": fields["call"],
+            "at": at,
+            "by": fields.get("operator", ""),
+            "why": fields["why"],
+            "undo": fields["undo"],
+            "outcome": _outcome(one),
+            "AWS gave": _pairs(fields.get("gives", {})),
+        }
+    elif one.kind == "opened":
+        yield {"what": "the run was opened", "at": at, "by": fields["operator"]}
+    elif one.kind == "facts":
+        if before is None or before.fields.get("gives") != fields["facts"]:
+            yield {"what": "learned", "at": at, "AWS gave": _pairs(fields["facts"])}
+    elif one.kind == "read":
+        request = f"request {fields.get('request_id')}"
+        yield {"what": fields["call"], "at": at, "by": fields["principal"], "outcome": request}
+    elif one.kind == "build":
+        words = {True: "✓ decrypted", False: "✗ refused", None: "? not observed"}
+        yield {
+            "what": f"build ({fields['when']})",
+            "at": at,
+            "outcome": words[fields["decrypted"]],
+            "because": fields["reason"],
+        }
+    elif one.kind == "findings":
+        for finding in fields["findings"]:
+            yield {
+                "what": f"{SIGNS[finding['status']]}: {finding['statement']}",
+                "because": finding["evidence"],
+                "mend": finding["mend"],
+            }
+    elif one.kind == "verdict":
+        clauses = [f"{c['name']}: {c['outcome']}: {c['reason']}" for c in fields.get("clauses", ())]
+        events = ", ".join(fields.get("events") or ()) or "none"
+        yield {
+            "what": f"verdict: {SIGNS[fields['verdict']]}",
+            "at": at,
+            "because": "\n".join([*clauses, f"event ids: {events}"]),
+        }
+    elif one.kind == "error":
+        what = f"✗ {fields.get('type', 'error')}"
+        yield {"what": what, "at": at, "because": fields["what"], "mend": fields.get("fix", "")}
+    elif one.kind == "repaired":
+        dropped = f"{fields['dropped_bytes']} bytes of a line that a crash had torn were cut off"
+        yield {"what": "the ledger was repaired", "at": at, "because": dropped}
+    elif one.kind == "done":
+        yield {"what": "the step came to its end", "at": at}
+    else:  # a kind that only tells
+        more = {name: value for name, value in fields.items() if name != "n"}
+        yield {"what": one.kind.replace("_", " "), "at": at, "because": _pairs(more)}
+
+
+def _outcome(change: Told) -> str:
+    fields = change.fields
+    request = f", request {fields['request_id']}" if fields.get("request_id") else ""
+    if change.status == "done":
+        return f"✓ done{request}"
+    if change.status == "refused":
+        return f"✗ refused: {fields['code']}: {fields['message']}"
+    why = f": {fields['code']}" if "code" in fields else ": the ledger holds no outcome"
+    return f"? not known{why}"
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} {_iso(str(value))}" for name, value in values.items())
+
+
+def _iso(text: str) -> str:
+    """A time in UTC as ISO 8601 has it, with T and Z; any other text as it is."""
+    return _TIME.sub(r"\1T\2Z", text)
+
+
+def heading(run_id: str, opened: Entry | None, ended: str) -> Table:
+    """Who, where, on what, and how it ended."""
+    said = {"ended": ended}
+    if opened is not None:
+        where = f"account {opened['account']}, Region {opened['region']}"
+        began = _iso(opened["time"])
+        said = {"who": opened["operator"], "where": where, "on": on_what(opened), "began": began}
+        said["ended"] = ended
+    rows = [(f"{name:<6} {value}",) for name, value in said.items()]
+    return Table(f"Run {run_id}", ("what",), rows)
+
+
+def on_what(opened: Entry) -> str:
+    """What the run talks to, and that it is not AWS wherever it is not."""
+    if opened["target"] == "sandbox":
+        return f"the embedded sandbox {opened['sandbox']}, not AWS"
+    return "AWS" if opened["is_aws"] else f"{opened['endpoint']}, not AWS"
+
+
+def ending(things: Sequence[Left], where: str, chain: Chain) -> Iterator[Table]:
+    """What the run made and is left `where` it worked, and what the ledger is worth."""
+    rows = [(f"{one.what}: {one.state}",) for one in things]
+    note = "" if rows else "Nothing that this run made."
+    yield Table(f"Left on {where}, by the ledger", ("what",), rows, note)
+    about = [(f"{len(chain.entries)} lines",), (f"head hash {chain.head}",)]
+    if chain.torn_bytes:
+        torn = (
+            f"besides, {chain.torn_bytes} bytes of a torn line, as a crash leaves it: not counted"
+        )
+        about.append((torn,))
+    yield Table("The ledger", ("what",), about, WORTH)
