@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from iamaccess import parse_policy
+from iamaccess import Outcome, Policies, Principal, Request, decide, parse_policy
 from keyrunbook.cli import runbook
 from keyrunbook.errors import ParameterError
 from keyrunbook.parameters import Parameters
@@ -129,6 +129,63 @@ def test_a_region_s_partition(region: str, partition: str) -> None:
     where = Where(partition, region, HERE.account)
     text = json.dumps(operator_policy(STEPS, Parameters(), where))
     assert set(re.findall(r"arn:(aws[a-z-]*):", text)) == {partition}
+
+
+OPERATOR = Principal("user", "arn:aws:iam::111122223333:user/operator", HERE.account)
+VIA = {"aws:CalledVia": ["imagebuilder.amazonaws.com"]}
+WORKFLOW = "arn:aws:imagebuilder:us-west-2:111122223333:workflow/build/encrypted-build/1.0.0/*"
+OURS = {"kms:EncryptionContext:aws:imagebuilder:arn": WORKFLOW}
+OTHER = {"kms:EncryptionContext:aws:imagebuilder:arn": WORKFLOW.replace("encrypted", "other")}
+MINE = {"aws:ResourceTag/keyrunbook:run": "mine"}
+ROLE = "arn:aws:iam::111122223333:role/ImageBuilderExecutionRole"
+
+BOUNDS: list[tuple[str, str, dict[str, Any], bool]] = [
+    ("kms:Decrypt", KEY_ARN, {**VIA, **OURS, **MINE}, True),
+    ("kms:Decrypt", KEY_ARN, {**OURS, **MINE}, False),
+    ("kms:Decrypt", KEY_ARN, {**VIA, **OTHER, **MINE}, False),
+    ("kms:Decrypt", KEY_ARN, {**VIA, **MINE}, False),
+    ("kms:Decrypt", KEY_ARN, {**VIA, **OURS}, False),
+    ("kms:PutKeyPolicy", KEY_ARN, MINE, True),
+    ("kms:PutKeyPolicy", KEY_ARN, {"aws:ResourceTag/keyrunbook:run": "another"}, False),
+    ("kms:PutKeyPolicy", KEY_ARN, {}, False),
+    ("kms:CreateKey", "*", {"aws:RequestTag/keyrunbook:run": "mine"}, True),
+    ("kms:CreateKey", "*", {}, False),
+    ("iam:PassRole", ROLE, {"iam:PassedToService": "imagebuilder.amazonaws.com"}, True),
+    ("iam:PassRole", ROLE, {"iam:PassedToService": "ec2.amazonaws.com"}, False),
+    ("iam:PutRolePolicy", ROLE, {}, True),
+    ("iam:PutRolePolicy", f"{ROLE}2", {}, False),
+    ("iam:DeleteRole", ROLE, {}, False),
+    ("imagebuilder:DeleteWorkflow", WORKFLOW.replace("*", "1"), MINE, True),
+    ("imagebuilder:DeleteWorkflow", WORKFLOW.replace("*", "1"), {}, False),
+]
+
+
+@pytest.mark.parametrize(("action", "resource", "context", "allowed"), BOUNDS)
+def test_what_it_allows_and_what_not(
+    action: str, resource: str, context: dict[str, Any], allowed: bool
+) -> None:
+    text = json.dumps(policy(run_id="mine", target="sandbox"))
+    delegates = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"AWS": "arn:aws:iam::111122223333:root"},
+            "Action": "*",
+            "Resource": "*",
+        },
+    }
+    on_a_key = action.startswith("kms:") and resource != "*"
+    layers = Policies(
+        identity=[parse_policy(text, kind="identity")],
+        resource=[parse_policy(delegates, kind="resource")] if on_a_key else [],
+        grants=[],
+        boundary=[],
+        session=[],
+        service_control=[],
+        resource_control=[],
+    )
+    decision = decide(Request(OPERATOR, action, resource, context), layers)
+    assert decision.outcome is (Outcome.ALLOWED if allowed else Outcome.DENIED)
 
 
 # The command

@@ -129,10 +129,10 @@ def operators(
 # Two situations: everything is made by the run; or key and role are there, and no build is made
 
 
-def policy_for(job: Job, aws: Clients, target: str) -> Policy:
+def policy_for(job: Job, aws: Clients, target: str, steps: Iterable[str] = STEPS) -> Policy:
     parameters = Parameters.load({**job.given, "target": target})
     who = aws.identity
-    return operator_policy(STEPS, parameters, Where(who.partition, aws.region, who.account))
+    return operator_policy(steps, parameters, Where(who.partition, aws.region, who.account))
 
 
 def made_by_the_run(new_job: Callable[..., Job], aws: Clients) -> tuple[Job, Policy]:
@@ -187,6 +187,19 @@ def test_the_policy_is_enough(
     assert job.open("06").identity.arn.endswith(f":user/{job.given['run_id']}")
 
 
+def test_each_step_s_own_policy_is_enough_for_it(
+    new_job: Callable[..., Job], aws: Clients, operators: Operators
+) -> None:
+    job = new_job()
+    for name in STEPS:
+        word = f"{job.given['run_id']}-{name[:2]}"
+        operators.become(word, policy_for(job, aws, "sandbox", (name,)))
+        said = list(complaints(job, (name,)))
+        assert [one for one in said if not one.startswith("not checked")] == []
+        assert [one for one in said for right in actions_of(name) if right in one] == []
+    assert job.open("06").ledger.done() >= set(STEPS)
+
+
 # One less
 
 
@@ -203,6 +216,11 @@ def rights(situation: str) -> list[tuple[str, str, str]]:
         for statement in operator_policy(STEPS, Parameters.load(given), where)["Statement"]
         for action in actions(statement)
     ]
+
+
+def actions_of(step: str) -> list[str]:
+    number = step[:2]
+    return [right for _, sid, right in rights("made by the run") if sid[4:6] == number]
 
 
 def actions(statement: dict[str, Any]) -> list[str]:
