@@ -6,6 +6,7 @@ What a notebook leaves at None is taken from the run (its ledger), or from the d
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,9 @@ EVENT_WAIT_SECONDS = {"sandbox": 30, "aws": 900}
 
 Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/how-cloudtrail-works.html
 """
+
+OUTPUTS = "KEYRUNBOOK_OUTPUTS"
+"""The environment variable that names the outputs folder where a notebook is given none."""
 
 _PATH = r"^[^\x00]+$"
 
@@ -224,6 +228,12 @@ def event_wait_seconds(parameters: Parameters, target: str) -> int:
 def project_dir() -> Path:
     """The project's folder: the package is installed in place, beside ``notebooks/``."""
     return Path(__file__).resolve().parents[2]
+
+
+def outputs_dir(parameters: Parameters) -> Path:
+    """The folder of all runs: the parameter, the environment's, or the project's ``outputs/``."""
+    given = parameters.outputs_dir or os.environ.get(OUTPUTS)
+    return Path(given).expanduser().absolute() if given else project_dir() / "outputs"
 
 
 def workflow_document(parameters: Parameters) -> str:

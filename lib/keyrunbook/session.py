@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +12,8 @@ from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, Identity, aws_clients, sandbox_clients
 from keyrunbook.errors import ParameterError, RunbookError, SandboxGone, StepMissing
 from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, run_folder
-from keyrunbook.parameters import Parameters, Target, project_dir
+from keyrunbook.parameters import Parameters, Target, outputs_dir
 from keyrunbook.steps import NEEDS, STEPS
-
-OUTPUTS = "KEYRUNBOOK_OUTPUTS"
-"""The environment variable that names the outputs folder where a notebook is given none."""
 
 
 class Run:
@@ -159,12 +155,6 @@ def _check_needed(run: Run, needed: str | None) -> None:
         f"{run.step} needs {needed}, which has not come to its end in the run {run.run_id!r}.{why}",
         f"Run {needed} first, with the same run_id.",
     )
-
-
-def outputs_dir(parameters: Parameters) -> Path:
-    """The folder of all runs: the parameter, the environment's, or the project's ``outputs/``."""
-    given = parameters.outputs_dir or os.environ.get(OUTPUTS)
-    return Path(given).expanduser().absolute() if given else project_dir() / "outputs"
 
 
 def _clients(target: Target, parameters: Parameters, opened: Mapping[str, Any] | None) -> Clients:

@@ -27,8 +27,8 @@ import nbformat
 from keyrunbook import sandboxes
 from keyrunbook.execution.result import write_atomically
 from keyrunbook.execution.runner import notebooks_dir
-from keyrunbook.parameters import Parameters, project_dir
-from keyrunbook.session import OUTPUTS, open_step
+from keyrunbook.parameters import OUTPUTS, Parameters, project_dir
+from keyrunbook.session import open_step
 from keyrunbook.steps import STEPS
 
 RUN_ID = "reference"

@@ -37,6 +37,7 @@ from keyrunbook.execution.result import (
 )
 from keyrunbook.execution.selection import CONFIRM, Selection
 from keyrunbook.ledger import NAME, run_folder
+from keyrunbook.parameters import OUTPUTS, project_dir
 
 if TYPE_CHECKING:
     from keyrunbook.execution.kernels import WarmKernel
@@ -93,7 +94,7 @@ def notebooks_dir() -> Path:
     Raises:
         RunbookError: it is not there, because only the packages were copied.
     """
-    folder = Path(keyrunbook.__file__).resolve().parents[2] / "notebooks"
+    folder = project_dir() / "notebooks"
     if not folder.is_dir():
         raise RunbookError(
             f"The notebooks are not in {folder}.",
@@ -225,7 +226,7 @@ class _Run:
     def _make_kernel(self, environment: Mapping[str, str]) -> WarmKernel:
         from keyrunbook.execution.kernels import WarmKernel
 
-        outputs = {"KEYRUNBOOK_OUTPUTS": str(self._order.outputs_dir)}
+        outputs = {OUTPUTS: str(self._order.outputs_dir)}
         log = self._order.folder / KERNEL_LOG
         return WarmKernel(self._source, {**outputs, **environment}, log)
 
