@@ -21,10 +21,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from awssandbox.clock import Clock
 from awssandbox.world import DEFAULT_ACCOUNT, DEFAULT_REGION, World
+
+if TYPE_CHECKING:
+    from awssandbox.faults import Faults
 
 INTERRUPTED = 130
 COULD_NOT_START = 5
@@ -57,6 +60,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--account", default=DEFAULT_ACCOUNT, help="12 digits")
     parser.add_argument("--region", default=DEFAULT_REGION)
     parser.add_argument("--handoff", type=Path, help="file to write for clients, mode 0600")
+    parser.add_argument("--faults", type=_faults, metavar="FILE", help="what is to go wrong")
     parser.add_argument("--idle-timeout", type=float, metavar="SECONDS")
     parser.add_argument("--until-stdin-closes", action="store_true")
     options = parser.parse_args(words)
@@ -89,6 +93,19 @@ def _moment(text: str) -> datetime:
     return moment
 
 
+def _faults(path: str) -> Faults:
+    from awssandbox.faults import Faults, ScheduleError, parse
+
+    try:
+        return Faults(parse(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise argparse.ArgumentTypeError(f"{path}: is not UTF-8") from None
+    except ScheduleError as error:
+        raise argparse.ArgumentTypeError(f"{path}, {error}") from None
+
+
 class _Process:
     """One sandbox from start to end. `folder` holds its socket and certificate until then."""
 
@@ -103,6 +120,7 @@ class _Process:
             event_delay_s=options.event_delay,
             account=options.account,
             region=options.region,
+            faults=options.faults,
         )
         self._instance_id = (
             uuid.uuid4().hex[:12]

@@ -6,7 +6,9 @@ already, as services make them for their callers.
 
 from __future__ import annotations
 
+import errno
 import sys
+import time
 import traceback
 import uuid
 from dataclasses import replace
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import UnknownServiceError
 
-from awssandbox import protocol, services
+from awssandbox import faults, protocol, services
 from awssandbox.authenticate import Connection, authenticate, in_words_of, read_signature
 from awssandbox.call import Call, Caller
 from awssandbox.errors import AwsError, not_imitated
@@ -53,7 +55,43 @@ def respond(world: World, request: HttpRequest, connection: Connection) -> HttpR
             caller = authenticate(world, request, signature, connection)
     except AwsError as refusal:
         return _error(service, in_words_of(service.protocol, refusal), request_id)
+    if world.faults is not None:
+        return _with_faults(world, world.faults, service, request, caller, signature.region)
     return served(world, service.name, request, caller, signature.region)
+
+
+def _with_faults(
+    world: World,
+    schedule: faults.Faults,
+    service: Service,
+    request: HttpRequest,
+    caller: Caller,
+    region: str,
+) -> HttpResponse:
+    """Answer a request as the schedule of faults has it.
+
+    A call that the schedule refuses changes nothing and leaves no record (UNCONFIRMED of AWS).
+    Raises ConnectionResetError where the client is to get no answer.
+    """
+    try:
+        operation = protocol.operation_of(service.model, request).name
+    except AwsError:
+        return served(world, service.name, request, caller, region)
+    with world.lock:
+        rule = schedule.of_call(service.name, operation)
+    if rule is None:
+        return served(world, service.name, request, caller, region)
+    refusal = faults.refusal(rule, service.name)
+    if refusal is not None:
+        told = in_words_of(service.protocol, refusal)
+        return _error(service, told, str(uuid.uuid4()))
+    if rule.fault != faults.RESET_BEFORE:
+        answer = served(world, service.name, request, caller, region)
+        if rule.fault == faults.TIMEOUT:
+            time.sleep(rule.seconds)
+            return answer
+    # The server takes this as the client's doing, and closes the connection without a word.
+    raise ConnectionResetError(errno.ECONNRESET, f"{rule.fault}, by the schedule of faults")
 
 
 def served(
@@ -113,6 +151,8 @@ def _served(
                 world.trail.refused(call, known, refusal)
             raise
         world.trail.served(call, operation, answer)
+        if world.faults is not None:
+            world.faults.note(call, answer)
     return protocol.answer(model, answer.output, request_id)
 
 

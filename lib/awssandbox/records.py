@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from awssandbox.call import DERIVED, Answer, Call, Caller, Operation, Resource
 from awssandbox.errors import AwsError
+from awssandbox.faults import RECORD_NEVER, RECORD_TWICE
 
 if TYPE_CHECKING:
+    from awssandbox.faults import Faults
     from awssandbox.world import World
 
 EVENT_VERSION: Final = "1.11"
@@ -110,16 +112,31 @@ class Trail:
         """
         owners = sorted({one.account for one in resources} - {call.account})
         shared = {"sharedEventID": str(uuid.uuid4())} if owners else {}
-        for account in (call.account, *owners):
+        late_s, copies = 0.0, 1
+        if self._world.faults is not None:
+            late_s, copies = _fault(self._world.faults, call)
+        for account in (call.account, *owners) * copies:
             own = {} if account == call.account else {"eventID": str(uuid.uuid4())}
-            self._add(call, account, {**record, **own, "recipientAccountId": account, **shared})
+            mine = {**record, **own, "recipientAccountId": account, **shared}
+            self._add(call, account, mine, late_s)
 
-    def _add(self, call: Call, account: str, record: Mapping[str, Any]) -> None:
+    def _add(self, call: Call, account: str, record: Mapping[str, Any], late_s: float) -> None:
         self._count += 1
         time = call.time.replace(microsecond=0)
-        visible = call.time + timedelta(seconds=self._world.event_delay_s)
+        visible = call.time + timedelta(seconds=self._world.event_delay_s + late_s)
         entries = self._entries.setdefault((account, call.region), [])
         entries.append(Entry(self._count, record, time, visible, _user_name(call.caller)))
+
+
+def _fault(faults: Faults, call: Call) -> tuple[float, int]:
+    """By how many seconds a call's record is late, and how many of it there are.
+
+    A record that comes twice is the same, its event id too: CloudTrail delivers at least once.
+    """
+    rule = faults.of_record(call.service, call.operation)
+    if rule is None:
+        return 0.0, 1
+    return rule.seconds, {RECORD_TWICE: 2, RECORD_NEVER: 0}.get(rule.fault, 1)
 
 
 def derived(call: Call) -> Mapping[str, Any] | None:

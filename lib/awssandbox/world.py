@@ -13,7 +13,9 @@ from awssandbox.identifiers import Identifiers
 if TYPE_CHECKING:
     from awssandbox.authorise import Authoriser
     from awssandbox.call import Call, Caller
+    from awssandbox.faults import Faults
     from awssandbox.forward import ServiceAccess
+    from awssandbox.kms.principals import Directory
     from awssandbox.moto_iam import Iam
     from awssandbox.records import Trail
 
@@ -27,6 +29,8 @@ State = TypeVar("State")
 class World:
     """One sandbox's memory. `event_delay_s` is how long a record waits before look-ups see it.
 
+    `faults` is what goes wrong by schedule, None for nothing.
+
     `lock` is held around each served call, those that services make in process included.
     """
 
@@ -37,12 +41,14 @@ class World:
         event_delay_s: float = 0.0,
         account: str = DEFAULT_ACCOUNT,
         region: str = DEFAULT_REGION,
+        faults: Faults | None = None,
     ) -> None:
         self.clock = Clock() if clock is None else clock
         self.ids = Identifiers(seed)
         self.event_delay_s = event_delay_s
         self.account = account
         self.region = region
+        self.faults = faults
         self.partition = PARTITION
         self.lock = threading.RLock()
         self._states: dict[tuple[type, str, str], object] = {}
@@ -70,6 +76,13 @@ class World:
         from awssandbox.moto_iam import Iam
 
         return Iam(self)
+
+    @property
+    def principals(self) -> Directory:
+        """The principals that new key policies and grants may name."""
+        if self.faults is None:
+            return self.iam
+        return self.faults.directory(self.iam, self.clock.now())
 
     @cached_property
     def authoriser(self) -> Authoriser:

@@ -335,6 +335,12 @@ Exit status:
     metavar="SECONDS",
     help="Time until LookupEvents shows a call; on AWS it is minutes.",
 )
+@click.option(
+    "--faults",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="What is to go wrong, and when: see docs/faults.md.",
+)
 @click.option("--account", metavar="ID", help="Account number, 12 digits.")
 @click.option("--region", metavar="REGION", help="Region of the credentials' clients.")
 @click.option("--status", "command", flag_value="status", help="Tell about the running one.")

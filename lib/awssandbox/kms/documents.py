@@ -98,7 +98,7 @@ def store(document: Mapping[str, Any], world: World) -> StoredPolicy:
         if principal == "*":
             continue
         try:
-            arn, unique_id = identify(principal, world.iam)
+            arn, unique_id = identify(principal, world.principals)
         except PrincipalError as error:
             raise errors.malformed(errors.INVALID_PRINCIPALS) from error
         arns[principal] = arn

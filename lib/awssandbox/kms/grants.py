@@ -157,7 +157,7 @@ def _unique_ids(call: Call, *principals: str | None) -> dict[str, str]:
         if principal is None:
             continue
         try:
-            arn, unique_id = identify(principal, call.world.iam)
+            arn, unique_id = identify(principal, call.world.principals)
         except PrincipalError as error:
             raise errors.invalid_principal(principal) from error
         if not principal.startswith("arn:") or arn != principal:
