@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from awssandbox.call import Caller
@@ -15,18 +13,11 @@ from awssandbox.sts import sessions
 from awssandbox.world import World
 from botocore.exceptions import ClientError
 from iamaccess import Principal
+from served import ACCOUNT, REGION, START, document
 
-ACCOUNT = "111122223333"
 OTHER = "444455556666"
-REGION = "us-west-2"
-START = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 SOURCE_IP = "198.51.100.7"
 AGENT = "tests"
-
-
-def document(*statements: dict[str, Any]) -> str:
-    """A policy document's text."""
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 def allow(action: str | list[str], resource: str = "*", **more: Any) -> dict[str, Any]:

@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import botocore.session
+import pytest
 from awssandbox.world import World
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 ACCOUNT = "111122223333"
 REGION = "us-west-2"
 START = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
+DOCUMENT = """\
+schemaVersion: 1.0
+steps:
+  - name: LaunchBuildInstance
+    action: LaunchInstance
+    onFailure: Abort
+    inputs:
+      waitFor: ssmAgent
+"""
+"""A small build workflow."""
 
 SESSION = botocore.session.Session()
 """One for all clients: it keeps the service models that it has read, which takes the most time."""
 
 Credentials = tuple[str, str, str | None]
 """Access key id, secret access key, session token."""
+
+
+def document(*statements: Mapping[str, Any]) -> str:
+    """A policy document's text."""
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def refusal(call: Callable[..., Any], *given: Any, **parameters: Any) -> tuple[str, int, str]:
+    """The code, HTTP status and text of a call that is refused."""
+    with pytest.raises(ClientError) as refused:
+        call(*given, **parameters)
+    answer = refused.value.response
+    return (
+        answer["Error"]["Code"],
+        answer["ResponseMetadata"]["HTTPStatusCode"],
+        answer["Error"]["Message"],
+    )
 
 
 @dataclass
@@ -64,9 +94,8 @@ class Served:
         iam = self.client("iam")
         iam.create_user(UserName=name)
         if statements:
-            document = {"Version": "2012-10-17", "Statement": list(statements)}
             iam.put_user_policy(
-                UserName=name, PolicyName="inline", PolicyDocument=json.dumps(document)
+                UserName=name, PolicyName="inline", PolicyDocument=document(*statements)
             )
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"], None
@@ -74,12 +103,10 @@ class Served:
     def role(self, name: str, trust: dict[str, Any], *statements: dict[str, Any]) -> str:
         """A new role with a trust statement and an inline policy; its ARN."""
         iam = self.client("iam")
-        document = {"Version": "2012-10-17", "Statement": [trust]}
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust))
         if statements:
-            policy = {"Version": "2012-10-17", "Statement": list(statements)}
             iam.put_role_policy(
-                RoleName=name, PolicyName="inline", PolicyDocument=json.dumps(policy)
+                RoleName=name, PolicyName="inline", PolicyDocument=document(*statements)
             )
         arn: str = role["Role"]["Arn"]
         return arn

@@ -8,12 +8,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from served import ACCOUNT, REGION, Credentials, Served
+from served import ACCOUNT, REGION, Credentials, Served, document
 
 PATTERN = f"arn:aws:imagebuilder:*:{ACCOUNT}:workflow/*"
 CONDITION = {"StringLike": {"kms:EncryptionContext:aws:imagebuilder:arn": PATTERN}}
@@ -98,11 +97,6 @@ class Setting:
 def own() -> dict[str, str]:
     """The context of a workflow of this account, as the Encryption SDK sends it."""
     return {"aws:imagebuilder:arn": workflow(), "aws-crypto-public-key": "AnyKey"}
-
-
-def document(*statements: dict[str, Any]) -> str:
-    """A policy document."""
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 @pytest.fixture

@@ -29,19 +29,10 @@ from awssandbox.clock import Clock
 from awssandbox.control import write_hand_off
 from botocore.config import Config
 from botocore.exceptions import ClientError, SSLError
-from served import ACCOUNT, REGION, START, Served
+from served import ACCOUNT, DOCUMENT, REGION, START, Served
 
 FIELDS = ["endpoint_url", "region", "account", "access_key_id", "secret_access_key", "ca_bundle"]
 LIMIT_S = 30
-DOCUMENT = """\
-schemaVersion: 1.0
-steps:
-  - name: LaunchBuildInstance
-    action: LaunchInstance
-    onFailure: Abort
-    inputs:
-      waitFor: ssmAgent
-"""
 
 
 class Process:

@@ -14,17 +14,8 @@ from typing import Any
 import pytest
 from awssandbox.records import EVENT_VERSION
 from botocore.exceptions import ClientError
-from served import ACCOUNT, REGION, Served
+from served import ACCOUNT, DOCUMENT, REGION, Served
 
-DOCUMENT = """
-schemaVersion: 1.0
-steps:
-  - name: LaunchBuildInstance
-    action: LaunchInstance
-    onFailure: Abort
-    inputs:
-      waitFor: ssmAgent
-"""
 ADMIN = f"arn:aws:iam::{ACCOUNT}:role/Admin"
 TRUST = {
     "Effect": "Allow",

@@ -12,8 +12,8 @@ import re
 from typing import Any
 
 import pytest
-from served import ACCOUNT, REGION, START, Served
-from test_images_served import ARN, Builds, refusal
+from served import ACCOUNT, REGION, START, Served, refusal
+from test_images_served import ARN, Builds
 
 READ = "Simulated build: the execution role could read the workflow; no step was run."
 NEVER = "Simulated build: the build failed before it came to this workflow."

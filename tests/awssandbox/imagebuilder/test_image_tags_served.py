@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from served import ACCOUNT, REGION, Served
-from test_images_served import Builds, refusal
+from served import ACCOUNT, REGION, Served, refusal
+from test_images_served import Builds
 
 NONE = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:workflow/build/none/1.0.0/1"
 RECIPE = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image-recipe/web/1.2.3"

@@ -8,23 +8,11 @@ https://docs.aws.amazon.com/imagebuilder/latest/userguide/image-failure-context.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
-from served import ACCOUNT, REGION, Served
+from served import ACCOUNT, DOCUMENT, REGION, Served, document, refusal
 
-DOCUMENT = """\
-schemaVersion: 1.0
-steps:
-  - name: LaunchBuildInstance
-    action: LaunchInstance
-    onFailure: Abort
-    inputs:
-      waitFor: ssmAgent
-"""
 ARN = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}"
 RECIPE = f"{ARN}:image-recipe/web/1.2.3"
 INFRASTRUCTURE = f"{ARN}:infrastructure-configuration/small"
@@ -44,22 +32,6 @@ READ = {
     "Resource": "*",
     "Condition": {"StringLike": {"kms:EncryptionContext:aws:imagebuilder:arn": PATTERN}},
 }
-
-
-def refusal(call: Callable[..., Any], *given: Any, **parameters: Any) -> tuple[str, int, str]:
-    """The code, HTTP status and text of a call that is refused."""
-    with pytest.raises(ClientError) as refused:
-        call(*given, **parameters)
-    answer = refused.value.response
-    return (
-        answer["Error"]["Code"],
-        answer["ResponseMetadata"]["HTTPStatusCode"],
-        answer["Error"]["Message"],
-    )
-
-
-def document(*statements: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 class Builds:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from served import ACCOUNT, REGION, Credentials, Served
+from served import ACCOUNT, REGION, Credentials, Served, document, refusal
 
 DOCUMENT = """\
 schemaVersion: 1.0
@@ -37,18 +37,6 @@ TEST_DOCUMENT = DOCUMENT.replace("LaunchBuildInstance", "LaunchTestInstance")
 ANY = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 ROOT = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:workflow"
 WORKFLOWS = Path(__file__).parents[3] / "notebooks" / "workflows"
-
-
-def refusal(call: Callable[..., Any], *given: Any, **parameters: Any) -> tuple[str, int, str]:
-    """The code, HTTP status and text of a call that is refused."""
-    with pytest.raises(ClientError) as refused:
-        call(*given, **parameters)
-    answer = refused.value.response
-    return (
-        answer["Error"]["Code"],
-        answer["ResponseMetadata"]["HTTPStatusCode"],
-        answer["Error"]["Message"],
-    )
 
 
 def create(client: Any, **changes: Any) -> Any:
@@ -716,7 +704,7 @@ def test_the_execution_role_s_grant_does_not_let_the_operator_create(sandbox: Se
         "Resource": "*",
     }
     use = {**root, "Principal": {"AWS": role}, "Action": ["kms:Decrypt", "kms:GenerateDataKey"]}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [root, use]})
+    policy = document(root, use)
     key = new_key(sandbox, Policy=policy)
     client = sandbox.client("imagebuilder", operator(sandbox))
     code, status, message = refusal(create, client, kmsKeyId=key)
@@ -746,7 +734,7 @@ def test_a_refusal_of_kms_leaves_the_token_free(sandbox: Served) -> None:
     key = new_key(sandbox)
     refusal(create, client, kmsKeyId=key, clientToken="token")
     grant = {"Effect": "Allow", "Action": "kms:GenerateDataKey", "Resource": key}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": grant})
+    policy = document(grant)
     sandbox.client("iam").put_user_policy(
         UserName="operator", PolicyName="key", PolicyDocument=policy
     )
@@ -836,7 +824,7 @@ def test_conditions_on_the_forwarded_call(sandbox: Served) -> None:
             "Resource": key,
             "Condition": condition,
         }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": statement})
+        policy = document(statement)
         iam.put_user_policy(UserName="operator", PolicyName="key", PolicyDocument=policy)
         outcomes[what] = allowed(client, kmsKeyId=key, description=f"{number}")
     assert outcomes == {what: expected for what, _, expected in CONDITIONS}
@@ -876,7 +864,7 @@ def test_a_key_of_another_account(sandbox: Served, client: Any, granted: bool) -
         }
         for account in ([OTHER, ACCOUNT] if granted else [OTHER])
     ]
-    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    policy = document(*statements)
     key = elsewhere(sandbox, "kms").create_key(Policy=policy)["KeyMetadata"]["Arn"]
     assert key.split(":")[4] == OTHER
     if not granted:

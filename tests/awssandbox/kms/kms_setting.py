@@ -5,7 +5,6 @@ A test makes the keys that it needs, so that many can share a sandbox.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from awssandbox.server import Application, Server
 from awssandbox.world import World
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from served import ACCOUNT, REGION, START, Credentials, Served
+from served import ACCOUNT, REGION, START, Credentials, Served, document
 
 OTHER_ACCOUNT = "444455556666"
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"
@@ -113,11 +112,6 @@ def kms_served(**options: Any) -> Iterator[Kms]:
         kms.close()
         server.stop()
         thread.join(timeout=5)
-
-
-def document(*statements: Mapping[str, Any]) -> str:
-    """A policy document."""
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 def allow(*actions: str, resource: Any = "*", **more: Any) -> dict[str, Any]:
