@@ -5,11 +5,12 @@ A decision is not an observation: only a build exercises the role. The judge is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from iamaccess import (
+    ContextValue,
     Decision,
     MalformedPolicy,
     Outcome,
@@ -23,10 +24,9 @@ from iamaccess import (
 
 from keyrunbook import policies as build
 from keyrunbook.findings import Finding
+from keyrunbook.proof import ARN_KEY, MESSAGE_KEY
 from keyrunbook.records import IMAGE_BUILDER
 
-CONTEXT = "aws:imagebuilder:arn"
-PUBLIC_KEY = "aws-crypto-public-key"
 ROLE = "execution role"
 OPERATOR = "operator, by Image Builder"
 
@@ -169,11 +169,11 @@ def _ask(read: Read, action: str, context: str | None) -> tuple[Decision | None,
     return _decision(Request(principal, action, read.key_arn, pairs), read.policies)
 
 
-def _pairs(context: str) -> dict[str, str | bool | Sequence[str]]:
+def _pairs(context: str) -> dict[str, ContextValue]:
     """The condition keys that Image Builder's encryption context gives."""
     return {
-        f"kms:EncryptionContext:{CONTEXT}": context,
-        "kms:EncryptionContextKeys": [CONTEXT, PUBLIC_KEY],
+        f"kms:EncryptionContext:{ARN_KEY}": context,
+        "kms:EncryptionContextKeys": [ARN_KEY, MESSAGE_KEY],
     }
 
 
@@ -186,6 +186,10 @@ def _decision(request: Request, policies: Policies) -> tuple[Decision | None, st
 
 
 def _by_what_was_read(decision: Decision) -> Outcome:
+    """The outcome without the organization's policies, which nobody can read from the account.
+
+    That they were not read is said beside it.
+    """
     if decision.outcome is Outcome.UNKNOWN and set(decision.unknown) <= {
         "service_control",
         "resource_control",

@@ -228,7 +228,7 @@ def _store_name(folder: Path) -> None:
 
 
 def new_run_id() -> str:
-    """A name for a new run: today's date and four random letters."""
+    """A name for a new run: today's date and six random hexadecimal digits."""
     return f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(3)}"
 
 
