@@ -81,6 +81,13 @@ LEFT: dict[str, tuple[list[Line | list[Line]], list[Left]]] = {
         ],
         [],
     ),
+    "a policy of which nobody knows whether it was put back": (
+        [
+            done("kms:PutKeyPolicy", before=POLICY, KeyId=KEY, Policy='{"a": 2}'),
+            intent("kms:PutKeyPolicy", {"policy": {"a": 2}}, KeyId=KEY, Policy='{"a": 1}'),
+        ],
+        [Left(f"changed policy of KMS key {KEY}", LOST)],
+    ),
     "a key that is scheduled is there until its date": (
         [
             MAKE_KEY,
