@@ -34,7 +34,9 @@ def read(clients: Clients, key_arn: str, role_name: str) -> Read | None:
         raise
     refused: list[str] = []
     policies = Policies(
-        identity=_allowed(lambda: [*_inline(iam, role_name), *_attached(iam, role_name)], refused),
+        identity=_allowed(
+            lambda: list(_policies(iam, "role", role_name, iam.get_role_policy)), refused
+        ),
         resource=_allowed(lambda: [_key_policy(clients("kms"), key_arn)], refused),
         grants=_allowed(lambda: list(_grants(clients("kms"), key_arn)), refused),
         boundary=_allowed(lambda: _boundary(iam, role), refused),
@@ -54,7 +56,8 @@ def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operat
     """
     who, iam, kms = clients.identity, clients("iam"), clients("kms")
     kind, _, rest = who.arn.split(":", 5)[5].partition("/")
-    owner: Mapping[str, Any] | None = {}
+    owner: Mapping[str, Any] | None
+    identity: list[Policy] | None
     if kind == "user":
         name = rest.rpartition("/")[2]
         owner = _allowed(lambda: iam.get_user(UserName=name)["User"])
@@ -65,15 +68,19 @@ def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operat
         owner = _allowed(lambda: iam.get_role(RoleName=name)["Role"])
         role = owner or {}
         principal = Principal("session", who.arn, who.account, role.get("Arn"), role.get("RoleId"))
-        identity = _allowed(lambda: [*_inline(iam, name), *_attached(iam, name)])
-    else:
-        principal, identity = Principal("root", who.arn, who.account), []
+        identity = _allowed(lambda: list(_policies(iam, "role", name, iam.get_role_policy)))
+    elif kind == "root":
+        owner, identity = {}, []
+        principal = Principal("root", who.arn, who.account)
+    else:  # a federated user, whose policies nobody can read
+        owner = identity = None
+        principal = Principal("session", who.arn, who.account)
     policies = Policies(
         identity=identity,
         resource=None if planned else _allowed(lambda: [_key_policy(kms, key_arn)]),
         grants=() if planned else _allowed(lambda: list(_grants(kms, key_arn))),
         boundary=None if owner is None else _allowed(lambda: _boundary(iam, owner)),
-        session=None if kind == "assumed-role" else (),  # nobody can read a session's policy
+        session=() if kind in ("user", "root") else None,  # nobody can read a session's policy
         service_control=() if clients.sandbox else None,
         resource_control=() if clients.sandbox else None,
     )
@@ -87,24 +94,22 @@ def _boundary(iam: Any, owner: Mapping[str, Any]) -> list[Policy]:
 
 def _of_user(iam: Any, user: str) -> Iterable[Policy]:
     """A user's own policies, and those of its groups."""
-    for page in iam.get_paginator("list_user_policies").paginate(UserName=user):
-        for name in page["PolicyNames"]:
-            answer = iam.get_user_policy(UserName=user, PolicyName=name)
-            yield _identity(answer["PolicyDocument"], name)
-    for page in iam.get_paginator("list_attached_user_policies").paginate(UserName=user):
-        for policy in page["AttachedPolicies"]:
-            yield _managed(iam, policy["PolicyArn"])
+    yield from _policies(iam, "user", user, iam.get_user_policy)
     for page in iam.get_paginator("list_groups_for_user").paginate(UserName=user):
         for group in page["Groups"]:
-            yield from _of_group(iam, group["GroupName"])
+            yield from _policies(iam, "group", group["GroupName"], iam.get_group_policy)
 
 
-def _of_group(iam: Any, group: str) -> Iterable[Policy]:
-    for page in iam.get_paginator("list_group_policies").paginate(GroupName=group):
-        for name in page["PolicyNames"]:
-            answer = iam.get_group_policy(GroupName=group, PolicyName=name)
-            yield _identity(answer["PolicyDocument"], name)
-    for page in iam.get_paginator("list_attached_group_policies").paginate(GroupName=group):
+def _policies(
+    iam: Any, kind: str, name: str, inline_policy: Callable[..., Any]
+) -> Iterable[Policy]:
+    """The inline and the attached policies of a ``user``, ``group`` or ``role``."""
+    owner = {f"{kind.title()}Name": name}
+    for page in iam.get_paginator(f"list_{kind}_policies").paginate(**owner):
+        for inline in page["PolicyNames"]:
+            answer = inline_policy(**owner, PolicyName=inline)
+            yield _identity(answer["PolicyDocument"], inline)
+    for page in iam.get_paginator(f"list_attached_{kind}_policies").paginate(**owner):
         for policy in page["AttachedPolicies"]:
             yield _managed(iam, policy["PolicyArn"])
 
@@ -122,19 +127,6 @@ def _allowed(call: Callable[[], T], refused: list[str] | None = None) -> T | Non
                 refused.append(f"{_DENIED[code_of(error)]}:{error.operation_name}")
             return None
         raise
-
-
-def _inline(iam: Any, role: str) -> Iterable[Policy]:
-    for page in iam.get_paginator("list_role_policies").paginate(RoleName=role):
-        for name in page["PolicyNames"]:
-            answer = iam.get_role_policy(RoleName=role, PolicyName=name)
-            yield _identity(answer["PolicyDocument"], name)
-
-
-def _attached(iam: Any, role: str) -> Iterable[Policy]:
-    for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=role):
-        for policy in page["AttachedPolicies"]:
-            yield _managed(iam, policy["PolicyArn"])
 
 
 def _managed(iam: Any, arn: str) -> Policy:
