@@ -64,12 +64,6 @@ class ApprovalRequired(RunbookError):
     exit_status = 4
 
 
-class NotKnownYet(RunbookError):
-    """An answer is not known yet and the step cannot go on without it."""
-
-    exit_status = 3
-
-
 class LockOut(RunbookError):
     """A planned key policy would leave its operator unable to change it again; it was not sent."""
 

@@ -13,7 +13,6 @@ STATUS: dict[type[RunbookError], int] = {
     errors.RunBusy: 5,
     errors.StepMissing: 2,
     errors.ApprovalRequired: 4,
-    errors.NotKnownYet: 3,
     errors.LockOut: 5,
     errors.AwsRefused: 5,
     errors.Unreachable: 5,

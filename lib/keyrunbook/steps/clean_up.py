@@ -18,7 +18,7 @@ from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.steps import grant_access
 from keyrunbook.steps.common import keep, made, or_none, passed
 from keyrunbook.steps.encrypt_workflow import builds_of
-from keyrunbook.steps.grant_access import policy_name, put_key_policy
+from keyrunbook.steps.grant_access import delete_role_policy, put_key_policy
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
@@ -142,16 +142,7 @@ def _access_changes(state: State, grant: grant_access.State) -> list[Change]:
     """
     changes = []
     if grant.role_policy is not None:
-        changes.append(
-            Change(
-                "iam",
-                "delete_role_policy",
-                {"RoleName": grant.role_name, "PolicyName": policy_name(grant.place.run_id)},
-                why="this run gave the role its policy on the key",
-                undo="PutRolePolicy with the policy that the ledger keeps",
-                keep={"policy": grant.role_policy},
-            )
-        )
+        changes.append(delete_role_policy(grant, "this run gave the role its policy on the key"))
     if state.key_made:
         return changes
     without = policies.without_statement(

@@ -175,6 +175,18 @@ def put_role_policy(
     )
 
 
+def delete_role_policy(state: State, why: str) -> Change:
+    """The change that takes the role's policy on the key away."""
+    return Change(
+        "iam",
+        "delete_role_policy",
+        {"RoleName": state.role_name, "PolicyName": policy_name(state.place.run_id)},
+        why=why,
+        undo="PutRolePolicy with the policy that the ledger keeps",
+        keep={"policy": state.role_policy},
+    )
+
+
 def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes; remember the role and the policies."""
     applied = mutate.apply(run, plan)

@@ -23,7 +23,12 @@ from keyrunbook.show.tables import Table, records_table
 from keyrunbook.steps import grant_access
 from keyrunbook.steps.common import keep, passed
 from keyrunbook.steps.events import CLOCK_SKEW, history, moment, wait_for
-from keyrunbook.steps.grant_access import State, policy_name, put_key_policy, put_role_policy
+from keyrunbook.steps.grant_access import (
+    State,
+    delete_role_policy,
+    put_key_policy,
+    put_role_policy,
+)
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
@@ -71,14 +76,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
         )
     if state.role_policy is not None:
         changes.append(
-            Change(
-                "iam",
-                "delete_role_policy",
-                {"RoleName": state.role_name, "PolicyName": policy_name(state.place.run_id)},
-                why="path 2: the role's own policy no longer names the key",
-                undo="PutRolePolicy with the policy that the ledger keeps",
-                keep={"policy": state.role_policy},
-            )
+            delete_role_policy(state, "path 2: the role's own policy no longer names the key")
         )
     return Plan(STEP, tuple(changes))
 
