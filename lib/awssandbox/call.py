@@ -128,8 +128,8 @@ class Call:
 class Operation:
     """A served operation: what must be allowed before it, what it does, and how it is recorded.
 
-    `access` may raise AwsError (an unknown key). `resources` names the resources for the record of
-    a call that was refused; it may be left empty.
+    `access` may raise AwsError (an unknown key). `refused_request` and `refused_resources` give the
+    record of a call that was refused its parameters (None: the call's own) and its resources.
     """
 
     serve: Callable[[Call], Answer]
