@@ -36,8 +36,16 @@ COULD_NOT_START = 5
 def main(words: Sequence[str] | None = None) -> int:
     """Serve as the command line says; returns the exit status."""
     options = _options(words)
+    _forget_configuration()
     with tempfile.TemporaryDirectory(prefix="awssandbox-") as folder:
         return _Process(options, Path(folder)).run()
+
+
+def _forget_configuration() -> None:
+    """Let no AWS configuration of this machine count here: a missing profile would end botocore."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
 
 class _Parser(argparse.ArgumentParser):
@@ -136,6 +144,7 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
         options = self._options
+        keys = self._world.iam.administrator(self._world.account)
         tls, bundle = tls_context(options.host, self._folder) if options.tls else (None, None)
         application = Application(self._world)
         try:
@@ -144,7 +153,6 @@ class _Process:
             return _could_not(
                 f"{options.host}, port {options.port}: {error}", "Give another --port."
             )
-        keys = self._world.iam.administrator(self._world.account)
         public = {
             "endpoint_url": server.url,
             "region": options.region,

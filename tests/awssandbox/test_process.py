@@ -160,6 +160,35 @@ def test_a_hand_off_that_cannot_be_written(start: Callable[..., Process], tmp_pa
     assert err.count("\n") == 1
 
 
+BROKEN = {
+    "a profile that does not exist": {"AWS_PROFILE": "nowhere"},
+    "a mode that does not exist": {"AWS_DEFAULTS_MODE": "none", "AWS_RETRY_MODE": "none"},
+    "a configuration file that is broken": {"AWS_CONFIG_FILE": "config"},
+    "a credentials file that is broken": {"AWS_SHARED_CREDENTIALS_FILE": "config"},
+}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_no_configuration_of_this_machine_counts(
+    start: Callable[..., Process],
+    broken: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Image Builder's own clients, moto's IAM and the start: botocore reads it in all three."""
+    (tmp_path / "config").write_text("[default\nnot a setting")
+    monkeypatch.chdir(tmp_path)
+    served = start(environment=broken)
+    assert served.line, served.ended()
+    key = served.client("kms").create_key()["KeyMetadata"]["Arn"]
+    served.client("imagebuilder").create_workflow(
+        name="made-anyway", semanticVersion="1.0.0", type="BUILD", data=DOCUMENT, kmsKeyId=key
+    )
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        served.client("iam").get_role(RoleName="nobody")
+
+
 # One process, many questions ---------------------------------------------------------------------
 
 
