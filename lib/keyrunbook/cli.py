@@ -208,18 +208,21 @@ def _run(
 def _sandbox_for(opened: Mapping[str, Any]) -> Callable[[], Sandbox] | None:
     """What starts the sandbox of a run; None when the environment hands one over.
 
-    A run that was made on the shared sandbox goes on there; any other gets one of its own.
+    A run that was made on the shared sandbox goes on there; a new one gets one of its own.
+
+    Raises:
+        SandboxGone: the run was made on another one. What it left, its result too, stays.
     """
     from keyrunbook import sandboxes
 
-    if sandboxes.handed_over() is not None:
-        return None
-    if opened.get("sandbox") is not None:
-        shared = sandboxes.read(sandboxes.shared_path())
-        if shared is not None and shared.instance_id == opened["sandbox"]:
-            return _Shared
-        # A new sandbox would know nothing of this run: the step says so.
-    return sandboxes.start_private
+    made_on = opened.get("sandbox")
+    handed_over = sandboxes.handed_over()
+    if made_on is None:
+        return None if handed_over is not None else sandboxes.start_private
+    there = handed_over or sandboxes.read(sandboxes.shared_path())
+    if there is None or there.instance_id != made_on:
+        raise sandboxes.gone(opened["run_id"])
+    return None if handed_over is not None else _Shared
 
 
 class _Shared:

@@ -224,3 +224,11 @@ def handed_over() -> Handoff | None:
         f"{HANDED_OVER} names a sandbox that is not running ({path}).",
         f"Start the sandbox again, or unset {HANDED_OVER}.",
     )
+
+
+def gone(run_id: str) -> SandboxGone:
+    """The error of a run that was made on another sandbox than the one there is."""
+    return SandboxGone(
+        f"The sandbox of the run {run_id!r} is gone, and its AWS account with it.",
+        "Start a new run: give a new run_id, or leave run_id out and begin at 00 or 01.",
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, Identity, aws_clients, sandbox_clients
-from keyrunbook.errors import ParameterError, RunbookError, SandboxGone, StepMissing
+from keyrunbook.errors import ParameterError, RunbookError, StepMissing
 from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, run_folder
 from keyrunbook.parameters import Parameters, Target, outputs_dir
 from keyrunbook.steps import NEEDS, STEPS
@@ -179,10 +179,7 @@ def _elsewhere(clients: Clients, target: Target, opened: Mapping[str, Any]) -> R
             f"Go on with target {opened['target']}, or start a new run.",
         )
     if opened["sandbox"] != clients.sandbox:
-        return SandboxGone(
-            f"The sandbox of the run {opened['run_id']!r} is gone, and its AWS account with it.",
-            "Start a new run: give a new run_id, or leave run_id out and begin at 00 or 01.",
-        )
+        return sandboxes.gone(opened["run_id"])
     return None
 
 

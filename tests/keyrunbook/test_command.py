@@ -249,6 +249,20 @@ def test_a_sandbox_that_is_gone(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_a_run_whose_sandbox_is_gone_keeps_its_result(
+    whole: tuple[Path, dict[str, Any], str], sandbox: sandboxes.Sandbox, handed_over: bool
+) -> None:
+    outputs, result, _ = whole
+    before = {path.name: path.read_bytes() for path in (outputs / "whole").iterdir()}
+    there = sandbox.environment() if handed_over else {}
+    done = runbook("run", "--outputs", outputs, "--run-id", "whole", **there)
+    assert done.returncode == 5
+    assert "The sandbox of the run 'whole' is gone" in done.stderr
+    assert before == {path.name: path.read_bytes() for path in (outputs / "whole").iterdir()}
+    assert the_result(outputs) == result
+
+
 def test_a_step_before_its_time_fails_with_one_sentence(
     tmp_path: Path, sandbox: sandboxes.Sandbox
 ) -> None:
@@ -312,7 +326,8 @@ def test_on_aws_a_step_that_reads_works_and_one_that_changes_waits_for_approval(
     words = ("run", "--target", "aws", "--outputs", tmp_path, "--run-id", "x", "--json")
     done = runbook(*words, "--steps", "00", **keys)
     assert done.returncode == 0, done.stdout
-    assert "which is not AWS" in done.stderr or json.loads(done.stdout)["endpoint_url"]
+    assert f"{keys['AWS_ENDPOINT_URL']}, which is not AWS" in done.stderr
+    assert json.loads(done.stdout)["endpoint_url"] == keys["AWS_ENDPOINT_URL"]
     before = sandboxes.command(sandbox.ready(), "status")["time"]
     done = runbook(*words, "--steps", "01", "-p", "key_alias", "alias/never", **keys)
     assert done.returncode == 4, done.stdout

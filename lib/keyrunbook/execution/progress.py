@@ -250,7 +250,9 @@ def summary(result: RunResult) -> list[str]:
         lines.append(f"[{style}]{mark} {result.verdict}[/]  {escape(sentence)}")
     elif result.error is None:
         lines.append("[green]✓ Done[/]  These steps end before a verdict.")
+    elsewhere = result.target == "aws" and result.endpoint_url
     facts = [
+        ("endpoint", f"{elsewhere}, which is not AWS" if elsewhere else None),
         ("key", result.key_arn),
         ("workflow", result.workflow_arn),
         ("records", ", ".join(result.events) or None),

@@ -81,6 +81,9 @@ def test_an_endpoint_that_is_not_aws_is_told_on_the_target_aws_too() -> None:
     elsewhere = replace(PROVED, target="aws", endpoint_url="http://127.0.0.1:9")
     assert "At http://127.0.0.1:9, which is not AWS: CloudTrail" in shown(elsewhere)
     assert "✓ PROVED  CloudTrail shows" in shown(replace(PROVED, target="aws"))
+    short = replace(elsewhere, verdict=None)
+    assert "endpoint  http://127.0.0.1:9, which is not AWS" in shown(short)
+    assert "which is not AWS" not in shown(replace(short, endpoint_url=None))
 
 
 def test_the_terminal_shows_the_current_cell() -> None:
