@@ -390,13 +390,12 @@ def _serve(wanted: dict[str, Any]) -> None:
     """Becomes the sandbox's process: signals, output and exit status are its own."""
     from keyrunbook import sandboxes
 
-    path = sandboxes.shared_path()
+    path = sandboxes.shared_place()
     if (running := sandboxes.read(path)) is not None:
         raise RunbookError(
             f"A sandbox is running already, at {running.endpoint_url} (process {running.pid}).",
             "Use it, or end it with: runbook sandbox --stop",
         )
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     words = [sys.executable, "-m", "awssandbox", "--handoff", str(path)]
     for name, value in wanted.items():
         words.append("--" + name.replace("_", "-"))

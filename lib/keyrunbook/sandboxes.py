@@ -55,6 +55,20 @@ def shared_path() -> Path:
     return platformdirs.user_cache_path("keyrunbook") / "sandbox.json"
 
 
+def shared_place() -> Path:
+    """The same path, in a folder that is there. Raises Unreachable where it cannot be made."""
+    path = shared_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Unreachable(
+            f"The folder {path.parent}, where a sandbox is found, cannot be made: "
+            f"{error.strerror}.",
+            "Set XDG_CACHE_HOME to a folder that you may write.",
+        ) from error
+    return path
+
+
 def read(path: Path) -> Handoff | None:
     """The sandbox that `path` tells of, or None when there is none or it is not running.
 
@@ -180,8 +194,7 @@ def start_private(*arguments: str) -> Sandbox:
 
 def shared() -> Handoff:
     """The shared sandbox of this user, started when none is running."""
-    path = shared_path()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = shared_place()
     with FileLock(path.with_suffix(".lock")):
         if running := read(path):
             return running

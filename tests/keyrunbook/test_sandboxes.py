@@ -116,6 +116,17 @@ def test_the_environment_names_the_sandbox_to_use(
     assert f"unset {HANDED_OVER}" in caught.value.fix
 
 
+def test_a_folder_for_the_shared_one_that_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    place = tmp_path / "file" / "keyrunbook" / "sandbox.json"
+    monkeypatch.setattr(sandboxes, "shared_path", lambda: place)
+    with pytest.raises(Unreachable, match=f"{place.parent}.* cannot be made") as caught:
+        sandboxes.shared()
+    assert "XDG_CACHE_HOME" in caught.value.fix
+
+
 # A private one
 
 
