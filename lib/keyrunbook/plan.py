@@ -5,10 +5,25 @@ Making the plan changes nothing; `keyrunbook.aws.mutate` is the one place that c
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+from keyrunbook.policies import plain
+from keyrunbook.prices import price_of
+
+POLICIES: Final = ("Policy", "PolicyDocument", "AssumeRolePolicyDocument")
+"""The parameters of a call that hold a policy as text."""
+DOCUMENTS: Final = ("data",)
+"""The parameters that are a document of somebody's own: sent as they are, kept by their digest.
+
+A ``${…}`` in a workflow document is its author's, not a symbol of a plan.
+"""
+TOKENS: Final = ("clientToken",)
+"""The parameters that make a repeated call the same call; they say nothing of what it does."""
 
 SYMBOL = re.compile(r"\$\{([a-z_]+\.[a-z_]+)\}")
 """A value that an earlier change of the run will give: ``${create_key.key_arn}``."""
@@ -19,7 +34,7 @@ class Change:
     """One mutation of AWS: a boto3 client's `service` and `operation` (snake case), `parameters`.
 
     `why` and `undo` are sentences for a person. `gives` maps names of the ledger to the places
-    (dotted paths in the response) where the call answers them. `cost` is in words, with its unit.
+    (dotted paths in the response) where the call answers them.
     """
 
     service: str
@@ -28,7 +43,6 @@ class Change:
     why: str
     undo: str
     gives: Mapping[str, str] = field(default_factory=dict)
-    cost: str = "none"
     keep: Mapping[str, Any] = field(default_factory=dict)
     """What the ledger keeps beside the intent: what was there before the change."""
 
@@ -36,6 +50,22 @@ class Change:
     def call(self) -> str:
         """The call as AWS names it: ``kms:CreateKey``."""
         return f"{self.service}:{''.join(p.title() for p in self.operation.split('_'))}"
+
+    @property
+    def cost(self) -> str:
+        """What it costs on AWS, in words."""
+        return str(price_of(self.call))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The change as JSON has it, for a person and for the ledger."""
+        return {
+            "call": self.call,
+            "parameters": shown(self.parameters),
+            "why": self.why,
+            "cost": self.cost,
+            "undo": self.undo,
+            "before": dict(self.keep),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +85,43 @@ class Plan:
         from keyrunbook.show.tables import plan_table
 
         return plan_table(self).mimebundle()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON has it."""
+        return {"step": self.step, "changes": [change.to_dict() for change in self.changes]}
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """The plans of some steps of one run, to be approved together.
+
+    A later plan builds on what the earlier ones will have changed; values that AWS is still to
+    give are symbols in it.
+    """
+
+    run_id: str
+    partition: str
+    region: str
+    account: str
+    plans: tuple[Plan, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.plans))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON has it, without its digest."""
+        return {
+            "run_id": self.run_id,
+            "partition": self.partition,
+            "region": self.region,
+            "account": self.account,
+            "steps": [plan.to_dict() for plan in self.plans],
+        }
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from keyrunbook.show.tables import run_plan_table
+
+        return run_plan_table(self).mimebundle()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +149,49 @@ def fill(value: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(value, list | tuple):
         return [fill(item, known) for item in value]
     return value
+
+
+def shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a call as a plan and the ledger hold them.
+
+    Policies are as they were given; a document is its SHA-256 and its length; tokens are left out.
+    """
+    return {
+        name: _digest_of(value) if name in DOCUMENTS else value
+        for name, value in parameters.items()
+        if name not in TOKENS
+    }
+
+
+def _digest_of(document: str) -> dict[str, Any]:
+    return {
+        "sha256": hashlib.sha256(document.encode()).hexdigest(),
+        "characters": len(document),
+    }
+
+
+def canonical(value: Any) -> Any:
+    """`value` so that what means the same is the same: policies parsed, their lists in order.
+
+    For the parameters of calls and what was there before, in plans and in the ledger.
+    """
+    if isinstance(value, Mapping):
+        return {name: _canonical(name, item) for name, item in sorted(value.items())}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    return value
+
+
+def _canonical(name: str, value: Any) -> Any:
+    if name in POLICIES and isinstance(value, str):
+        return plain(json.loads(value))
+    return plain(value) if name == "policy" else canonical(value)
+
+
+def digest(plan: Mapping[str, Any]) -> str:
+    """The SHA-256 of a plan's canonical JSON, in hexadecimal; `plan` as `RunPlan.to_dict` has it.
+
+    Times, tokens and request ids are not part of a plan, so the same plan has the same digest.
+    """
+    text = json.dumps(canonical(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

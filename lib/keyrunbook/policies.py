@@ -149,14 +149,15 @@ def _statements(policy: Mapping[str, Any]) -> list[Document]:
 
 def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
     """Whether two documents say the same, whatever AWS did to a one-element list."""
-    return bool(_plain(one) == _plain(other))
+    return bool(plain(one) == plain(other))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A document in one form for all that say the same: lists in order, lists of one as the one."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        items = [_plain(item) for item in value]
+        items = [plain(item) for item in value]
         return items[0] if len(items) == 1 else sorted(items, key=_text)
     return value
 

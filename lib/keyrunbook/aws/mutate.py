@@ -17,16 +17,10 @@ from keyrunbook.access import keeps_control
 from keyrunbook.aws import who
 from keyrunbook.aws.refusals import code_of, explain
 from keyrunbook.errors import ApprovalRequired, LockOut
-from keyrunbook.plan import Applied, Change, Plan, fill
+from keyrunbook.plan import DOCUMENTS, Applied, Change, Plan, fill, shown
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
-
-_DOCUMENTS = {"data"}
-"""Parameters that are a document of somebody's own: sent as they are, and in the ledger by length.
-
-A ``${…}`` in a workflow document is its author's, not a symbol of a plan.
-"""
 
 
 def apply(run: Run, plan: Plan) -> Applied:
@@ -80,17 +74,14 @@ def _check_lock_out(run: Run, plan: Plan) -> None:
 def _make(run: Run, change: Change) -> dict[str, Any]:
     known = run.known()
     parameters = {
-        name: value if name in _DOCUMENTS else fill(value, known)
+        name: value if name in DOCUMENTS else fill(value, known)
         for name, value in change.parameters.items()
     }
     run.record(
         "intent",
         call=change.call,
         operator=run.identity.arn,
-        parameters={
-            name: f"({len(value)} characters)" if name in _DOCUMENTS else value
-            for name, value in parameters.items()
-        },
+        parameters=shown(parameters),
         why=change.why,
         undo=change.undo,
         before=dict(change.keep),

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 STEP = "01_create_key"
 KEY = "${create_key.key_arn}"
-PRICE = "1 USD a month, and 0.03 USD for 10,000 requests"
-"""Source: https://aws.amazon.com/kms/pricing/ (read in 2026)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,6 @@ def plan(state: State, parameters: Parameters) -> Plan:
                 {"KeyId": arn},
                 why="fresh key material each year; what is encrypted stays readable",
                 undo="DisableKeyRotation",
-                cost="1 USD a month for each of the first two rotations",
             )
         )
     if state.alias_key_id is None:
@@ -135,7 +132,6 @@ def _create(place: Place) -> Change:
         why="a key of your own: you decide who uses it, and CloudTrail shows who did",
         undo="ScheduleKeyDeletion, 7 to 30 days; CancelKeyDeletion until then",
         gives={"key_arn": "KeyMetadata.Arn"},
-        cost=PRICE,
     )
 
 
