@@ -23,12 +23,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from awssandbox import leftovers
 from awssandbox.clock import Clock
-from awssandbox.world import DEFAULT_ACCOUNT, DEFAULT_REGION, World
+from awssandbox.world import DEFAULT_ACCOUNT, DEFAULT_REGION, PARTITION, World
 
 if TYPE_CHECKING:
     from awssandbox.faults import Faults
 
+CALLED = "AWSSANDBOX_CALLED"
+"""The environment variable that holds what its user typed, where that was another command."""
 INTERRUPTED = 130
 COULD_NOT_START = 5
 
@@ -37,7 +40,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Serve as the command line says; returns the exit status."""
     options = _options(words)
     _forget_configuration()
-    with tempfile.TemporaryDirectory(prefix="awssandbox-") as folder:
+    leftovers.remove()
+    with tempfile.TemporaryDirectory(prefix=leftovers.PREFIX) as folder:
         return _Process(options, Path(folder)).run()
 
 
@@ -58,7 +62,10 @@ class _Parser(argparse.ArgumentParser):
 def _options(words: Sequence[str] | None) -> argparse.Namespace:
     from awssandbox.server import loopback
 
-    parser = _Parser(prog="awssandbox", description=__doc__.splitlines()[0])
+    parser = _Parser(
+        prog=os.environ.get(CALLED, "awssandbox"),
+        description="Serves one sandbox until it is told to end.",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="an address of this machine only")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--tls", action="store_true", help="serve HTTPS, with an own authority")
@@ -68,14 +75,18 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--account", default=DEFAULT_ACCOUNT, help="12 digits")
     parser.add_argument("--region", default=DEFAULT_REGION)
     parser.add_argument("--handoff", type=Path, help="file to write for clients, mode 0600")
+    parser.add_argument("--handoff-lock", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--faults", type=_faults, metavar="FILE", help="what is to go wrong")
     parser.add_argument("--idle-timeout", type=float, metavar="SECONDS")
     parser.add_argument("--until-stdin-closes", action="store_true")
     options = parser.parse_args(words)
     if not re.fullmatch(r"\d{12}", options.account):
         parser.error(f"--account: {options.account!r} is not a number of 12 digits")
-    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", options.region):
-        parser.error(f"--region: {options.region!r} is not a Region, such as {DEFAULT_REGION}")
+    if options.region != DEFAULT_REGION and options.region not in _regions():
+        parser.error(
+            f"--region: {options.region!r} is not a Region of KMS in the partition {PARTITION}, "
+            f"such as {DEFAULT_REGION}"
+        )
     if not 0 <= options.port <= 65535:
         parser.error(f"--port: {options.port} is not a port, 0 to 65535")
     if not 0 <= options.event_delay < 90 * 86400:
@@ -87,6 +98,17 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(f"--host: {error}; give one of its own, such as 127.0.0.1")
     return options
+
+
+def _regions() -> Sequence[str]:
+    """The Regions of the partition that have KMS, by the AWS SDK's own table of endpoints.
+
+    Image Builder is not in that table.
+    """
+    from awssandbox.services import botocore_session
+
+    found: Sequence[str] = botocore_session().get_available_regions("kms", PARTITION)
+    return found
 
 
 def _moment(text: str) -> datetime:
@@ -161,7 +183,7 @@ class _Process:
             "secret_access_key": keys.secret_access_key,
             "ca_bundle": None if bundle is None else str(bundle),
         }
-        socket = self._folder / "control"
+        socket = self._folder / leftovers.SOCKET
         try:
             control = Control(socket, self._commands(public))
         except OSError as error:
@@ -183,6 +205,8 @@ class _Process:
                     return _could_not(
                         f"{options.handoff}: {error}", "Give a --handoff that can be written."
                     )
+            if options.handoff_lock is not None:
+                os.close(options.handoff_lock)  # from now on others find this sandbox
             print(json.dumps(public), flush=True)
             self._wait(application)
         except BrokenPipeError:
@@ -243,7 +267,23 @@ class _Process:
             now = self._world.clock.advance(timedelta(seconds=seconds))
             return {"time": now.isoformat(timespec="seconds")}
 
-        return {"status": status, "stop": stop, "advance": advance}
+        def new_account(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+            with self._world.lock:
+                account = self._world.new_account()
+                keys = self._world.iam.administrator(account)
+            return {
+                **public,
+                "account": account,
+                "access_key_id": keys.access_key_id,
+                "secret_access_key": keys.secret_access_key,
+            }
+
+        return {
+            "status": status,
+            "stop": stop,
+            "advance": advance,
+            "new-account": new_account,
+        }
 
 
 def _warm() -> None:

@@ -70,6 +70,14 @@ class World:
                 if made is kind
             }
 
+    def new_account(self) -> str:
+        """The number of an account that nobody has used."""
+        used = {self.account, *self.iam.accounts(), *(account for _, account, _ in self._states)}
+        while True:
+            account = f"{int(self.ids.make('account'), 16) % 10**12:012}"
+            if account not in used:
+                return account
+
     @cached_property
     def iam(self) -> Iam:
         """Users, groups, roles and their policies, of every account."""

@@ -324,7 +324,7 @@ def _parameters_text() -> str:
 Exit status:
   0    ended as asked, or the command was carried out
   2    wrong usage
-  5    could not be started, or --status, --stop, --advance found none running
+  5    could not be started, or there is no running one to tell
   130  interrupted"""
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to serve on; 0: a free one.")
@@ -349,6 +349,12 @@ Exit status:
 @click.option("--status", "command", flag_value="status", help="Tell about the running one.")
 @click.option("--stop", "command", flag_value="stop", help="End the running one.")
 @click.option(
+    "--new-account",
+    "command",
+    flag_value="new-account",
+    help="Make a fresh account in the running one; prints its line of JSON.",
+)
+@click.option(
     "--advance",
     metavar="DURATION",
     help="Move the running one's clock forward: 90s, 15m, 2h, 3d or 1h30m.",
@@ -370,6 +376,7 @@ def sandbox(command: str | None, advance: str | None, **options: Any) -> None:
       runbook sandbox --port 4566
       runbook sandbox --status
       runbook sandbox --advance 15m
+      runbook sandbox --new-account
     """
     wanted = {name: value for name, value in options.items() if value not in (None, False)}
     commands = [f"--{command}"] * (command is not None) + ["--advance"] * (advance is not None)
@@ -391,18 +398,20 @@ def _serve(wanted: dict[str, Any]) -> None:
     from keyrunbook import sandboxes
 
     path = sandboxes.shared_place()
+    lock = sandboxes.hold_start(path)
     if (running := sandboxes.read(path)) is not None:
         raise RunbookError(
             f"A sandbox is running already, at {running.endpoint_url} (process {running.pid}).",
             "Use it, or end it with: runbook sandbox --stop",
         )
     words = [sys.executable, "-m", "awssandbox", "--handoff", str(path)]
+    words += ["--handoff-lock", str(lock)]
     for name, value in wanted.items():
         words.append("--" + name.replace("_", "-"))
         if value is not True:
             words.append(str(value))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.execv(words[0], words)
+    os.execve(words[0], words, os.environ | {"AWSSANDBOX_CALLED": "runbook sandbox"})
 
 
 def _tell(command: str, **fields: Any) -> str:
@@ -412,7 +421,10 @@ def _tell(command: str, **fields: Any) -> str:
     running = sandboxes.read(sandboxes.shared_path())
     if running is None:
         raise RunbookError("No sandbox is running.", "Start one with: runbook sandbox")
-    return json.dumps(sandboxes.command(running, command, **fields))
+    answer = sandboxes.command(running, command, **fields)
+    if "error" in answer:
+        raise click.UsageError(f"{answer['error']}.")
+    return json.dumps(answer)
 
 
 def _seconds(duration: str) -> float:

@@ -7,6 +7,7 @@ into a hand-off file that its owner alone can read; notebooks find it there.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -75,15 +76,15 @@ def read(path: Path) -> Handoff | None:
     Raises SandboxGone when the file can be read by others than its owner, or is damaged.
     """
     try:
-        info = path.stat()
-        if stat.S_IMODE(info.st_mode) & 0o077 or info.st_uid != os.getuid():
-            raise SandboxGone(
-                f"{path} can be read by others, so the sandbox it names is not trusted.",
-                "Delete the file and start the sandbox again.",
-            )
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            info = os.fstat(file.fileno())  # of what is read, whatever is at the path by now
+            if stat.S_IMODE(info.st_mode) & 0o077 or info.st_uid != os.getuid():
+                raise _not_trusted(path)
+            text = file.read()
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise _not_trusted(path) from None
     try:
         values = json.loads(text)
         handoff = Handoff(**{name: values[name] for name in Handoff.__dataclass_fields__})
@@ -95,6 +96,13 @@ def read(path: Path) -> Handoff | None:
     return handoff if _alive(handoff) else None
 
 
+def _not_trusted(path: Path) -> SandboxGone:
+    return SandboxGone(
+        f"{path} can be read by others, or is not yours: the sandbox it names is not trusted.",
+        "Delete the file and start the sandbox again.",
+    )
+
+
 def _alive(handoff: Handoff) -> bool:
     try:
         return bool(command(handoff, "status").get("instance_id") == handoff.instance_id)
@@ -103,7 +111,11 @@ def _alive(handoff: Handoff) -> bool:
 
 
 def command(handoff: Handoff, name: str, **fields: Any) -> dict[str, Any]:
-    """Send one command (``status``, ``stop``, ``advance``) to a sandbox's control channel.
+    """Send one command to a sandbox's control channel.
+
+    The commands are ``status``, ``stop``, ``advance`` (`seconds`) and ``new-account``, which is
+    answered as a start is: with the credentials of a fresh account's administrator. What a
+    sandbox refuses it answers with an ``error``.
 
     Raises Unreachable when nobody answers there.
     """
@@ -192,10 +204,26 @@ def start_private(*arguments: str) -> Sandbox:
     return Sandbox(process, path, folder)
 
 
+def hold_start(path: Path) -> int:
+    """The lock under which a shared sandbox is started, held by an open file descriptor.
+
+    It is inherited by the program that this process becomes, which closes it when its hand-off
+    file is there.
+    """
+    descriptor = os.open(_start_lock(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # the same lock as FileLock's
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def _start_lock(path: Path) -> Path:
+    return path.with_suffix(".lock")
+
+
 def shared() -> Handoff:
     """The shared sandbox of this user, started when none is running."""
     path = shared_place()
-    with FileLock(path.with_suffix(".lock")):
+    with FileLock(_start_lock(path)):
         if running := read(path):
             return running
         log = path.with_suffix(".log").open("w")

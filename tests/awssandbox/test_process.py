@@ -121,6 +121,8 @@ WRONG = [
     (["--event-delay", "inf"], "--event-delay"),
     (["--account", "12345"], "--account"),
     (["--region", "nowhere"], "--region"),
+    (["--region", "xx-nowhere-1"], "--region"),
+    (["--region", "us-gov-west-1"], "--region"),
     (["--idle-timeout", "0"], "--idle-timeout"),
     (["--colour", "red"], "--colour"),
 ]
@@ -251,6 +253,15 @@ def test_a_sandbox_from_its_ready_line_to_its_end(
     (status,) = tell(hand_off, '{"command": "status"}')
     assert status["time"].startswith("2026-01-31T09:10:"), "nonsense moves no clock"
 
+    fresh = tell(hand_off, *['{"command": "new-account"}'] * 2)
+    assert [list(one) for one in fresh] == [FIELDS, FIELDS]
+    assert len({served.ready["account"], *(one["account"] for one in fresh)}) == 3
+    for one in fresh:
+        who = client(one, "sts").get_caller_identity()
+        assert who["Arn"] == f"arn:aws:iam::{one['account']}:user/administrator"
+        assert client(one, "kms").create_key()["KeyMetadata"]["AWSAccountId"] == one["account"]
+        assert len(client(one, "kms").list_keys()["Keys"]) == 1
+
     (stopped,) = tell(hand_off, '{"command": "stop"}')
     assert stopped == {"stopped": handed["instance_id"], "pid": served.process.pid}
     assert served.ended() == (0, "", "")
@@ -335,6 +346,42 @@ def test_a_second_start_takes_the_hand_off_and_keeps_it(
     second.process.terminate()
     assert second.ended()[0] == 130
     assert not hand_off.exists()
+
+
+@pytest.mark.e2e
+def test_folders_of_killed_sandboxes_are_removed_at_the_next_start(
+    start: Callable[..., Process], tmp_path: Path
+) -> None:
+    """Not those of running ones, of ones that just start, nor what only looks like one."""
+    here = {"TMPDIR": str(tmp_path)}
+    killed = start(environment=here)
+    killed.process.kill()
+    killed.ended()
+    (left,) = tmp_path.iterdir()
+    running = start(environment=here)
+    assert not left.exists()
+    (there,) = tmp_path.iterdir()
+    starting, failed = tmp_path / "awssandbox-starting", tmp_path / "awssandbox-failed"
+    for folder in (starting, failed):
+        folder.mkdir()
+    os.utime(failed, (0, 0))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.utime(elsewhere, (0, 0))
+    (tmp_path / "awssandbox-link").symlink_to(elsewhere)
+    (tmp_path / "awssandbox-file").write_text("")
+    last = start(environment=here)
+    last.process.terminate()
+    last.ended()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [there.name, starting.name, "elsewhere", "awssandbox-link", "awssandbox-file"]
+    )
+    assert running.client("sts").get_caller_identity()["Account"] == ACCOUNT
+
+
+@pytest.mark.e2e
+def test_it_starts_without_docstrings(start: Callable[..., Process]) -> None:
+    assert start(environment={"PYTHONOPTIMIZE": "2"}).ready["account"] == ACCOUNT
 
 
 def test_a_hand_off_is_never_half_written_nor_readable_by_others(tmp_path: Path) -> None:
@@ -502,28 +549,33 @@ def test_runbook_sandbox(tmp_path: Path) -> None:
         )
         return done.returncode, done.stdout, done.stderr
 
-    for words in (("--status",), ("--stop",), ("--advance", "15m")):
+    for words in (("--status",), ("--stop",), ("--advance", "15m"), ("--new-account",)):
         status, out, err = runbook(*words)
         assert (status, out) == (5, "")
         assert "No sandbox is running." in err
     assert runbook("--advance", "soon")[0] == 2
-    assert runbook("--host", "0.0.0.0")[0] == 2
+    status, _, err = runbook("--host", "0.0.0.0")
+    assert (status, err[:24]) == (2, "runbook sandbox: --host:"), "as its user typed it"
 
-    served = subprocess.Popen(
-        [command, "sandbox", "--port", "0", "--seed", "1", "--clock", "2026-01-31T09:00:00Z"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    words = [command, "sandbox", "--port", "0", "--seed", "1", "--clock", "2026-01-31T09:00:00Z"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    two = [subprocess.Popen(words, env=environment, **pipes) for _ in range(2)]
     try:
-        assert served.stdout is not None
-        ready = json.loads(served.stdout.readline())
+        lines = [one.stdout.readline() for one in two if one.stdout is not None]
+        served, late = two if lines[0] else reversed(two)
+        _, err = late.communicate(timeout=LIMIT_S)
+        assert late.returncode == 5
+        assert "running already" in err
+        ready = json.loads("".join(lines))
         assert list(ready) == FIELDS
         status, out, _ = runbook("--status")
         assert (status, json.loads(out)["endpoint_url"]) == (0, ready["endpoint_url"])
         assert json.loads(out)["pid"] == served.pid
         status, out, _ = runbook("--advance", "1h30m")
         assert (status, json.loads(out)["time"][:13]) == (0, "2026-01-31T10")
+        assert runbook("--advance", "999999d")[0] == 2
+        status, out, _ = runbook("--new-account")
+        assert (status, list(json.loads(out))) == (0, FIELDS)
         status, _, err = runbook()
         assert status == 5
         assert "running already" in err
@@ -531,8 +583,9 @@ def test_runbook_sandbox(tmp_path: Path) -> None:
         assert served.wait(timeout=LIMIT_S) == 0
         assert runbook("--status")[0] == 5
     finally:
-        served.kill()
-        served.communicate()
+        for one in two:
+            one.kill()
+            one.communicate()
 
 
 # Concurrency and determinism ---------------------------------------------------------------------

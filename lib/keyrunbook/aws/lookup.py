@@ -37,6 +37,7 @@ PAGE: Final = 50
 REACH: Final = timedelta(days=90)
 """The API's limits: calls a second in an account and Region, records a page, days back."""
 
+_FORGOTTEN_S: Final = 86_400
 _MARGIN_S: Final = 0.05  # the network may bring two calls closer together than they were sent
 
 
@@ -112,6 +113,7 @@ def limiter_for(
     """
     folder = runtime_directory() if directory is None else directory
     _make_private(folder)
+    _forget_endpoints(folder)
     name = f"lookup-{account}-{region}"
     if endpoint_url is not None:
         name += "-" + hashlib.sha256(endpoint_url.encode()).hexdigest()[:12]
@@ -124,6 +126,18 @@ def runtime_directory(environment: Mapping[str, str] = os.environ) -> Path:
     if base and Path(base).is_dir():
         return Path(base) / "keyrunbook"
     return Path(tempfile.gettempdir()) / f"keyrunbook-{os.getuid()}"
+
+
+def _forget_endpoints(folder: Path) -> None:
+    """Remove what was kept for endpoints that nobody has asked for a day: those of sandboxes."""
+    for path in folder.glob(f"lookup-*-{'[0-9a-f]' * 12}.json"):
+        try:
+            asked = path.lstat().st_mtime
+        except FileNotFoundError:
+            continue  # another process removed it
+        if time.time() - asked > _FORGOTTEN_S:
+            for left in (path, Path(f"{path}.lock")):
+                left.unlink(missing_ok=True)
 
 
 def _make_private(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -170,6 +171,23 @@ def test_accounts_regions_and_endpoints_each_have_a_limiter(tmp_path: Path) -> N
     assert time.slept == []
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert len(list(folder.glob("lookup-*.json"))) == len(places)
+
+
+def test_endpoints_that_are_gone_leave_no_files(tmp_path: Path) -> None:
+    folder = tmp_path / "keyrunbook"
+
+    def asked(endpoint: str | None) -> None:
+        limiter_for(ACCOUNT, REGION, endpoint_url=endpoint, directory=folder).wait()
+
+    for endpoint in (None, "http://127.0.0.1:5000"):
+        asked(endpoint)
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))
+    asked("http://127.0.0.1:5001")
+    asked("http://127.0.0.1:5002")
+    assert len(list(folder.glob("*.json"))) == 3
+    assert len(list(folder.glob("*.lock"))) == 3
+    assert (folder / f"lookup-{ACCOUNT}-{REGION}.json").exists(), "AWS's own is kept"
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o707, 0o701])
