@@ -209,9 +209,11 @@ _LAYERS = {
 
 def _why(decision: Decision) -> str:
     layer = _LAYERS.get(decision.layer or "", decision.layer or "")
-    if decision.statement is not None:
-        name = decision.statement.sid or f"statement {decision.statement.index}"
-        return f"{layer}: {name}"
+    if (statement := decision.statement) is not None:
+        if decision.layer == "grant":
+            return f"{layer}: {statement.policy}"
+        policy = statement.policy.rsplit("/", 1)[-1]  # of a managed one this is the ARN
+        return f"{layer}: {statement.sid or f'statement {statement.index + 1} of {policy}'}"
     if decision.reason == "unknown":
         return f"not read: {', '.join(decision.unknown)}"
     return f"nothing in {layer} allows it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from iamaccess import Outcome, Policies, Policy, Principal, parse_policy
+from iamaccess import Grant, Outcome, Policies, Policy, Principal, parse_policy
 from keyrunbook import policies as build
 from keyrunbook.access import (
     OPERATOR,
@@ -105,6 +105,25 @@ def test_the_operator_s_access_is_another_one() -> None:
     assert outcomes(matrix(DELEGATES, None), OPERATOR) == {
         "a workflow of this account": {"ALLOWED"}
     }
+
+
+def test_why_names_the_policy_of_a_statement_without_a_sid() -> None:
+    managed = parse_policy(
+        {"Version": build.VERSION, "Statement": [ADMINISTRATOR]},
+        kind="identity",
+        name="arn:aws:iam::aws:policy/AdministratorAccess",
+    )
+    table = decided(None, user(DELEGATES, identity=[managed]))
+    why = "its own policies: statement 1 of AdministratorAccess"
+    assert {cell.why for cell in table.cells} == {why}
+
+
+def test_why_names_a_grant() -> None:
+    operations = frozenset({"Decrypt", "GenerateDataKey"})
+    grant = Grant("g-1", USER_ARN, operations, None, None, KEY)
+    nothing = {"Version": build.VERSION, "Statement": []}
+    table = decided(None, user(nothing, grants=(grant,)))
+    assert {cell.why for cell in table.cells} == {"a grant: g-1"}
 
 
 def test_the_names_of_the_context_are_part_of_the_request() -> None:

@@ -1,22 +1,28 @@
 """Tables: one value that shows as HTML in JupyterLab and as text anywhere else.
 
 No colour carries meaning: each outcome has a sign and a word. The HTML takes its colours from the
-page, so it reads well in light and dark themes.
+page, so it reads well in light and dark themes. Nothing is cut off in a narrow window: long words,
+such as ARNs, break; outcomes, times and short words do not; what is wider still scrolls. (Of an
+untrusted notebook JupyterLab drops `overflow-wrap:anywhere`: there such tables scroll sooner.)
 """
 
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from keyrunbook.plan import POLICIES, shown
+from keyrunbook.prices import together
+
 if TYPE_CHECKING:
     from keyrunbook.access import Matrix, Printed
     from keyrunbook.findings import Findings
-    from keyrunbook.plan import Applied, Plan
+    from keyrunbook.plan import Applied, Change, Plan, RunPlan
     from keyrunbook.proof import Verdict
     from keyrunbook.records import Record
     from keyrunbook.session import Run
@@ -37,10 +43,13 @@ SIGNS = {
     "locks out": "✗ locks out",
     "fails": "✗ fails",
 }
-POLICY_PARAMETERS = ("Policy", "AssumeRolePolicyDocument", "PolicyDocument")
-"""The parameters of a call that hold a policy as text."""
-_CELL = "text-align:left;vertical-align:top"
-_PRE = "margin:0;background:none;color:inherit;font-family:monospace;white-space:pre"
+_ALIGN = "text-align:left;vertical-align:top"
+_BREAK = "overflow-wrap:anywhere"
+_PRE = "margin:0;background:none;color:inherit;font-family:monospace;white-space:pre-wrap"
+_WHOLE = re.compile(r"[✓✗?–] [\w ]{1,16}|\d{4}-\d\d-\d\dT[\d:.]+Z")
+"""What stays on one line: an outcome, a time."""
+_WORD, _LINE = 28, 40
+"""Characters up to which a word, and a line of a document, is not broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +69,22 @@ class Table:
         return self.mimebundle()
 
     def html(self) -> str:
-        """The table as HTML, with its caption and column headers named as such."""
-        head = "".join(
-            f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in self.columns
-        )
-        body = "\n".join(
-            f"<tr>{''.join(_html_cell(text) for text in row)}</tr>" for row in self.rows
-        )
-        caption = f'<caption style="{_CELL};font-weight:bold">{escape(self.caption)}</caption>'
+        """The table as HTML, with its caption and column headers named as such.
+
+        A column that is empty in all rows is left out.
+        """
+        shown = [
+            at for at in range(len(self.columns)) if not self.rows or any(r[at] for r in self.rows)
+        ]
+        rows = [[row[at] for at in shown] for row in self.rows]
+        names = [self.columns[at] for at in shown]
+        head = "".join(_html_head(*column) for column in zip(names, *rows, strict=True))
+        body = "\n".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in rows)
+        caption = f'<caption style="{_ALIGN};font-weight:bold">{escape(self.caption)}</caption>'
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
         return (
-            f"<table>\n{caption}\n<thead><tr>{head}</tr></thead>\n"
-            f"<tbody>\n{body}\n</tbody>\n</table>{note}"
+            f'<div style="overflow-x:auto"><table style="margin-left:0">\n{caption}\n'
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>{note}"
         )
 
     def text(self) -> str:
@@ -98,9 +111,23 @@ def _indented(name: str, value: str) -> list[str]:
     )
 
 
+def _html_head(name: str, *column: str) -> str:
+    """A column's header, which keeps the column as wide as what is not to be broken."""
+    widths = [_whole_characters(text) for text in (name, *column)]
+    style = f"{_ALIGN};min-width:{0.6 * max(widths) + 1:.1f}em"  # 1em: both paddings
+    return f'<th scope="col" style="{style}">{escape(name)}</th>'
+
+
+def _whole_characters(text: str) -> int:
+    if "\n" in text:
+        return min(max(map(len, text.splitlines())), _LINE)
+    return max((len(word) for word in text.split() if len(word) <= _WORD), default=0)
+
+
 def _html_cell(text: str) -> str:
-    inner = f'<pre style="{_PRE}">{escape(text)}</pre>' if "\n" in text else escape(text)
-    return f'<td style="{_CELL}">{inner}</td>'
+    inner = f'<pre style="{_PRE};{_BREAK}">{escape(text)}</pre>' if "\n" in text else escape(text)
+    wrap = "white-space:nowrap" if _WHOLE.fullmatch(text) else _BREAK
+    return f'<td style="{_ALIGN};{wrap}">{inner}</td>'
 
 
 def banner_note(run: Run) -> str:
@@ -133,6 +160,35 @@ def plan_table(plan: Plan) -> Table:
     ]
     note = "" if rows else "Nothing to change: it is already so."
     return Table(f"Plan of {plan.step}", ("", "call", "why", "undo", "cost"), rows, note)
+
+
+def run_plan_table(run_plan: RunPlan) -> Table:
+    """The changes of several steps, with what each costs; a symbol is what AWS is still to give."""
+    rows = [
+        (
+            f"{plan.step[:2]}.{number}",
+            change.call,
+            _parameters(change),
+            change.why,
+            change.undo,
+            change.cost,
+        )
+        for plan in run_plan.plans
+        for number, change in enumerate(plan, 1)
+    ]
+    calls = [change.call for plan in run_plan.plans for change in plan]
+    note = together(calls) if rows else "Nothing to change: it is already so."
+    columns = ("", "call", "parameters", "why", "undo", "cost")
+    return Table(f"Plan of the run {run_plan.run_id}", columns, rows, note)
+
+
+def _parameters(change: Change) -> str:
+    """The parameters of a call, indented; policies as the documents that they are."""
+    given = {
+        name: json.loads(value) if name in POLICIES else value
+        for name, value in shown(change.parameters).items()
+    }
+    return json.dumps(given, indent=2, ensure_ascii=False)
 
 
 def applied_table(applied: Applied) -> Table:
@@ -187,7 +243,7 @@ def policies_of(plan: Plan) -> Table:
     rows = [
         (change.call, name, json.dumps(json.loads(change.parameters[name]), indent=2))
         for change in plan
-        for name in POLICY_PARAMETERS
+        for name in POLICIES
         if name in change.parameters
     ]
     note = "" if rows else "No policy is sent: they are so already."

@@ -112,6 +112,63 @@ def test_a_table_as_html_escapes_and_names_its_columns() -> None:
     assert html.endswith("<p>&amp;</p>")
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        ([("1", "a", ""), ("2", "b", "")], ["", "call"]),
+        ([("1", "a", ""), ("2", "", "c")], ["", "call", "mend"]),
+        ([], ["", "call", "mend"]),
+    ],
+)
+def test_a_column_that_is_empty_in_all_rows_is_left_out(
+    rows: list[tuple[str, ...]], columns: list[str]
+) -> None:
+    html = Table("x", ("", "call", "mend"), rows).html()
+    assert re.findall(r"<th [^>]*>([^<]*)</th>", html) == columns
+    assert html.count("<td ") == len(rows) * len(columns)
+
+
+ARN = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+@pytest.mark.parametrize(
+    ("text", "wraps"),
+    [
+        ("✓ ALLOWED", "white-space:nowrap"),
+        ("? NOT YET", "white-space:nowrap"),
+        ("– set aside", "white-space:nowrap"),
+        ("2026-01-31T09:00:08Z", "white-space:nowrap"),
+        ("✗ refused: AccessDenied: you may not", "overflow-wrap:anywhere"),
+        ("a workflow of this account", "overflow-wrap:anywhere"),
+        (ARN, "overflow-wrap:anywhere"),
+    ],
+)
+def test_outcomes_and_times_stay_on_a_line_and_the_rest_breaks(text: str, wraps: str) -> None:
+    [style] = re.findall(r'<td style="([^"]*)"', Table("x", ("a",), [(text,)]).html())
+    assert style.endswith(f";{wraps}")
+
+
+@pytest.mark.parametrize(
+    ("text", "characters"),
+    [
+        ("kms:GenerateDataKey, twice", 20),
+        (ARN, 4),  # the header's own: an ARN may break anywhere
+        ('{\n  "a": 1\n}', 8),
+        ("{\n" + "x" * 99, 40),
+    ],
+)
+def test_a_column_is_as_wide_as_what_is_not_to_be_broken(text: str, characters: int) -> None:
+    html = Table("x", ("name",), [(text,)]).html()
+    assert f"min-width:{characters * 0.6 + 1:.1f}em" in html
+
+
+def test_a_document_is_not_cut_off() -> None:
+    html = Table("x", ("document",), [("{\n}",)]).html()
+    [style] = re.findall(r'<pre style="([^"]*)"', html)
+    assert "white-space:pre-wrap;overflow-wrap:anywhere" in style
+    assert html.startswith('<div style="overflow-x:auto">')
+
+
 SHOWN_IN_IPYTHON = """
 from IPython.core.interactiveshell import InteractiveShell
 from keyrunbook.findings import Finding, Findings
