@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import boto3
@@ -26,6 +26,10 @@ from keyrunbook.sandboxes import Handoff
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
+MAX_ATTEMPTS = 5
+"""How often the AWS SDK sends a call at most, its first time included."""
+
+
 class Clients:
     """Makes and keeps the clients of one run, one a service and Region.
 
@@ -33,21 +37,43 @@ class Clients:
     """
 
     def __init__(
-        self, session: boto3.Session, region: str, *, sandbox: str | None = None, **options: Any
+        self,
+        session: boto3.Session,
+        region: str,
+        *,
+        config: Config,
+        sandbox: str | None = None,
+        **options: Any,
     ) -> None:
         self.region = region
         self.sandbox = sandbox
         self._session = session
+        self._config = config
         self._options = options
-        self._kept: dict[tuple[str, str], Any] = {}
+        self._kept: dict[tuple[str, str, bool], Any] = {}
         self._ahead: timedelta | None = None
         self._sent = datetime.now(UTC)
 
     def __call__(self, service: str, region: str | None = None) -> Any:
-        """The boto3 client of `service`."""
-        place = (service, region or self.region)
+        """The boto3 client of `service`; a call that went wrong on the way is sent again."""
+        return self._client(service, region or self.region, once=False)
+
+    def once(self, service: str, region: str | None = None) -> Any:
+        """The client of `service` that sends each call one time, whatever becomes of it.
+
+        For calls without an idempotency token: after a time-out, the SDK's second try could make a
+        second thing (CreateKey: a second key). The caller looks it up instead.
+        Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html
+        """
+        return self._client(service, region or self.region, once=True)
+
+    def _client(self, service: str, region: str, *, once: bool) -> Any:
+        place = (service, region, once)
         if place not in self._kept:
-            client = self._session.client(service, region_name=place[1], **self._options)
+            config = self._config.merge(_ONE_ATTEMPT) if once else self._config
+            client = self._session.client(
+                service, region_name=region, config=config, **self._options
+            )
             client.meta.events.register("before-send", self._note_sending)
             client.meta.events.register("after-call", self._note_time)
             self._kept[place] = client
@@ -116,10 +142,13 @@ class Identity:
         return self.arn.split(":")[1]
 
 
-def _config(**more: Any) -> Config:
+_ONE_ATTEMPT = Config(retries={"mode": "standard", "total_max_attempts": 1})
+
+
+def _config(mode: Literal["standard", "adaptive"], **more: Any) -> Config:
     return Config(
         user_agent_extra=f"keyrunbook/{version('keyrunbook')}",
-        retries={"mode": "standard", "total_max_attempts": 5},
+        retries={"mode": mode, "total_max_attempts": MAX_ATTEMPTS},
         connect_timeout=5,
         read_timeout=60,
         **more,
@@ -148,6 +177,7 @@ def sandbox_clients(handoff: Handoff, region: str | None = None) -> Clients:
         endpoint_url=handoff.endpoint_url,
         verify=handoff.ca_bundle,
         config=_config(
+            "standard",
             proxies={},
             use_fips_endpoint=False,
             use_dualstack_endpoint=False,
@@ -178,4 +208,4 @@ def aws_clients(profile: str | None, region: str | None) -> Clients:
             "The AWS SDK found no credentials.",
             "Log in (aws sso login), set a profile by --profile, or export credentials.",
         )
-    return Clients(session, session.region_name, config=_config())
+    return Clients(session, session.region_name, config=_config("adaptive"))
