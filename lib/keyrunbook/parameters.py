@@ -102,6 +102,13 @@ class Parameters(BaseModel):
     workflow_file: Annotated[
         str, Field(pattern=_PATH, description="its document, a path relative to notebooks/")
     ] = "workflows/build-image.yaml"
+    approve: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9a-f]{64}$",
+            description="digest of the plan that may be applied; needed on AWS",
+        ),
+    ] = None
     event_wait_seconds: Annotated[
         int | None,
         Field(ge=0, le=7200, description="longest wait for CloudTrail; unset: 30 or, on AWS, 900"),

@@ -29,6 +29,11 @@ SYMBOL = re.compile(r"\$\{([a-z_]+\.[a-z_]+)\}")
 """A value that an earlier change of the run will give: ``${create_key.key_arn}``."""
 
 
+def symbol(step: str, name: str) -> str:
+    """The symbol of a value that AWS is still to give, to a step such as ``01_create_key``."""
+    return f"${{{step.split('_', 1)[1]}.{name}}}"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One mutation of AWS: a boto3 client's `service` and `operation` (snake case), `parameters`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from keyrunbook.aws.clients import Clients, Identity, aws_clients, sandbox_clien
 from keyrunbook.errors import ParameterError, RunbookError, StepMissing
 from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, run_folder
 from keyrunbook.parameters import Parameters, Target, outputs_dir
+from keyrunbook.plan import Plan
 from keyrunbook.steps import NEEDS, STEPS
 
 
@@ -38,6 +40,9 @@ class Run:
         self.parameters = parameters
         self.clients = clients
         self.ledger = Ledger(folder / NAME)
+        self.planned: tuple[Plan, ...] = ()
+        """Plans that count as applied: a run that looks ahead plans what follows on them."""
+        self._foreseen: dict[str, Any] = {}
 
     @property
     def identity(self) -> Identity:
@@ -68,8 +73,21 @@ class Run:
         self.record("facts", facts=facts)
 
     def facts(self) -> dict[str, Any]:
-        """What the run knows so far."""
-        return self.ledger.facts()
+        """What the run knows so far; of one that looks ahead, what it will know, in symbols."""
+        return {**self.ledger.facts(), **self._foreseen}
+
+    def after(self, plan: Plan, leaves: Mapping[str, Any]) -> Run:
+        """The run as it will be once `plan` is applied, which leaves these facts."""
+        ahead = copy.copy(self)
+        ahead.planned = (*self.planned, plan)
+        ahead._foreseen = {**self._foreseen, **leaves}
+        return ahead
+
+    def at(self, step: str) -> Run:
+        """The run, opened for another of its steps."""
+        other = copy.copy(self)
+        other.step = step
+        return other
 
     def known(self) -> dict[str, Any]:
         """The values of the symbols that a plan may hold: ``create_key.key_arn``, …"""

@@ -7,40 +7,37 @@ that whatever dies in between can be looked up.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from iamaccess import Outcome
 
 from keyrunbook.access import keeps_control
-from keyrunbook.aws import who
+from keyrunbook.aws import approval, who
 from keyrunbook.aws.refusals import code_of, explain
-from keyrunbook.errors import ApprovalRequired, LockOut
+from keyrunbook.errors import LockOut
 from keyrunbook.plan import DOCUMENTS, Applied, Change, Plan, fill, shown
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
 
 
-def apply(run: Run, plan: Plan) -> Applied:
+def apply(run: Run, plan: Plan, part_of: Callable[[], Plan] | None = None) -> Applied:
     """Make the changes of `plan`, in order; gives what was made.
 
-    Raises ApprovalRequired on AWS, RunBusy while another process applies a step of the run, and
-    LockOut for a key policy under which the operator could not change it again, all before
-    anything is changed; AwsRefused (or Unreachable, CredentialsMissing) at the first call that AWS
-    refuses: the changes before it stay, and the ledger holds them.
+    `part_of` plans the whole of a step that applies its plan in parts.
+
+    Raises ApprovalRequired where nobody approved exactly this on AWS, RunBusy while another
+    process applies a step of the run, and LockOut for a key policy under which the operator could
+    not change it again, all before anything is changed; AwsRefused (or Unreachable,
+    CredentialsMissing) at the first call that AWS refuses: the changes before it stay, and the
+    ledger holds them.
     """
     if not plan.changes:
         return Applied(plan.step)
-    if run.target == "aws":
-        raise ApprovalRequired(
-            f"{plan.step} would change this AWS account: "
-            f"{', '.join(change.call for change in plan)}. Nothing was changed.",
-            "Changes on AWS wait for plans that can be approved, which this version cannot yet; "
-            "run it on the sandbox (target = 'sandbox').",
-        )
     with run.ledger.applying():
+        approval.check(run, plan, part_of)
         _check_lock_out(run, plan)
         return Applied(plan.step, tuple((change, _make(run, change)) for change in plan))
 

@@ -7,23 +7,23 @@ be cancelled until its date.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from keyrunbook import policies
 from keyrunbook.aws import mutate
+from keyrunbook.errors import StepFailed
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Applied, Change, Plan
-from keyrunbook.steps import grant_access
-from keyrunbook.steps.common import keep, made, or_none, passed
-from keyrunbook.steps.encrypt_workflow import builds_of
+from keyrunbook.steps import grant_access, presence
+from keyrunbook.steps.common import Forecast, keep, passed
 from keyrunbook.steps.grant_access import delete_role_policy, put_key_policy
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
 
 STEP = "06_clean_up"
+GONE = "Nothing of the run can be read or removed through it; see: runbook show"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +44,38 @@ class State:
 
 def observe(run: Run) -> State:
     """Look at each thing that the ledger says this run made."""
-    facts, kms, iam = run.facts(), run.clients("kms"), run.clients("iam")
-    key = kms.describe_key(KeyId=facts["key_arn"])["KeyMetadata"]
-    key_made = bool(made(run, "kms:CreateKey"))
-    workflows = [one["workflow_arn"] for one in made(run, "imagebuilder:CreateWorkflow")]
-    roles = [one["RoleName"] for one in made(run, "iam:CreateRole")]
+    facts = run.facts()
+    key = presence.key(run, facts["key_arn"])
+    if key is None:
+        raise StepFailed(f"The key {facts['key_arn']} of this run is not there any more.", GONE)
+    key_made = bool(presence.made(run, "kms:CreateKey"))
+    workflows = [one["workflow_arn"] for one in presence.made(run, "imagebuilder:CreateWorkflow")]
+    roles = [one["RoleName"] for one in presence.made(run, "iam:CreateRole")]
     return State(
-        tuple(arn for arn in workflows if arn in builds_of(run, arn.rpartition("/")[0])),
+        tuple(arn for arn in workflows if presence.is_there(run, arn)),
         _alias(run, key["Arn"]),
-        next(
-            (r for r in roles if or_none(partial(iam.get_role, RoleName=r), "NoSuchEntity")), None
-        ),
+        next((name for name in roles if presence.role(run, name) is not None), None),
         grant_access.observe_role(run, facts["role_name"]) if "role_name" in facts else None,
         key,
         key_made,
         not key_made
-        and bool(made(run, "kms:EnableKeyRotation"))
-        and bool(kms.get_key_rotation_status(KeyId=key["Arn"])["KeyRotationEnabled"]),
+        and bool(presence.made(run, "kms:EnableKeyRotation"))
+        and presence.rotates(run, key["Arn"]),
     )
 
 
 def _alias(run: Run, key_arn: str) -> str | None:
     """The alias that this run made, while it names the run's key."""
-    kms = run.clients("kms")
-    for name in (one["AliasName"] for one in made(run, "kms:CreateAlias")):
-        answer = or_none(partial(kms.describe_key, KeyId=name), "NotFoundException")
-        if answer and answer["KeyMetadata"]["Arn"] == key_arn:
+    for name in (one["AliasName"] for one in presence.made(run, "kms:CreateAlias")):
+        key = presence.key(run, name)
+        if key is not None and key["Arn"] == key_arn:
             return str(name)
     return None
+
+
+def forecast(run: Run) -> Forecast:
+    """What the step would change, from now on."""
+    return Forecast(plan(observe(run), run.parameters))
 
 
 def plan(state: State, parameters: Parameters) -> Plan:
@@ -166,7 +170,7 @@ def verify(run: Run) -> Findings:
     findings = [
         passed("The workflow is deleted", not state.workflows, _left(state.workflows)),
         passed("The role is deleted", state.role is None, _left([state.role]))
-        if made(run, "iam:CreateRole")
+        if presence.made(run, "iam:CreateRole")
         else passed(
             "The role that was there before has no policy of this run",
             grant is None or grant.role_policy is None,

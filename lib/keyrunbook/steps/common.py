@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from keyrunbook.aws.refusals import code_of
 from keyrunbook.findings import Finding, Findings
+from keyrunbook.plan import Plan
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """All that a step would change from now to its end, and the facts that it would leave."""
+
+    plan: Plan
+    leaves: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +49,6 @@ def keep(run: Run, findings: list[Finding]) -> Findings:
     if not kept.failed():
         run.done()
     return kept
-
-
-def made(run: Run, call: str) -> list[dict[str, Any]]:
-    """What each `call` of this run that AWS served was given, and what it answered for the ledger.
-
-    The outcome is written right after the call, so this holds too when a run died later on.
-    """
-    served = []
-    asked: dict[str, Any] = {}
-    for entry in run.ledger.entries():
-        if entry["kind"] == "intent":
-            asked = entry["parameters"]
-        elif entry["kind"] == "outcome" and entry["call"] == call and entry["status"] == "done":
-            served.append({**asked, **entry["gives"]})
-    return served
 
 
 def or_none(call: Callable[[], Any], *codes: str) -> Any:

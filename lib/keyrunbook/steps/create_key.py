@@ -10,14 +10,15 @@ from keyrunbook.aws import mutate
 from keyrunbook.errors import ParameterError, StepFailed
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters
-from keyrunbook.plan import Applied, Change, Plan
-from keyrunbook.steps.common import Place, keep, made, or_none, passed, place
+from keyrunbook.plan import Applied, Change, Plan, symbol
+from keyrunbook.steps import presence
+from keyrunbook.steps.common import Forecast, Place, keep, passed, place
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
 
 STEP = "01_create_key"
-KEY = "${create_key.key_arn}"
+KEY = symbol(STEP, "key_arn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def observe(run: Run) -> State:
             "Leave key_arn out, or start a new run.",
         )
     wanted = known or given
-    key = _described(run, wanted) if wanted else None
+    key = presence.key(run, wanted) if wanted else None
     if known and key is None:
         raise StepFailed(f"The key {known} of this run is not there any more.", "Start a new run.")
     if wanted and key is None:
@@ -53,25 +54,14 @@ def observe(run: Run) -> State:
             f"There is no key {wanted} in {run.region}.",
             "Correct key_arn, or leave it out to have a key created.",
         )
-    alias = _described(run, run.parameters.key_alias)
+    alias = presence.key(run, run.parameters.key_alias)
     return State(
         place(run),
         key,
-        key is not None and _unfit(key) is None and _rotates(run, key["Arn"]),
+        key is not None and _unfit(key) is None and presence.rotates(run, key["Arn"]),
         alias["KeyId"] if alias else None,
-        bool(made(run, "kms:CreateKey")),
+        bool(presence.made(run, "kms:CreateKey")),
     )
-
-
-def _described(run: Run, key_id: str) -> dict[str, Any] | None:
-    """KMS's metadata of the key with this ARN or alias, or None."""
-    kms = run.clients("kms")
-    answer = or_none(lambda: kms.describe_key(KeyId=key_id), "NotFoundException")
-    return dict(answer["KeyMetadata"]) if answer else None
-
-
-def _rotates(run: Run, key_arn: str) -> bool:
-    return bool(run.clients("kms").get_key_rotation_status(KeyId=key_arn)["KeyRotationEnabled"])
 
 
 def plan(state: State, parameters: Parameters) -> Plan:
@@ -117,6 +107,13 @@ def plan(state: State, parameters: Parameters) -> Plan:
             )
         )
     return Plan(STEP, tuple(changes))
+
+
+def forecast(run: Run) -> Forecast:
+    """What the step would change and leave, from now on."""
+    state = observe(run)
+    arn = KEY if state.key is None else state.key["Arn"]
+    return Forecast(plan(state, run.parameters), {"key_arn": arn})
 
 
 def _create(place: Place) -> Change:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from keyrunbook.aws import mutate
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters, workflow_document
-from keyrunbook.plan import Applied, Change, Plan
-from keyrunbook.steps.common import Place, keep, or_none, passed, place
+from keyrunbook.plan import Applied, Change, Plan, symbol
+from keyrunbook.steps import presence
+from keyrunbook.steps.common import Forecast, Place, keep, or_none, passed, place
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
@@ -54,21 +55,11 @@ def _current(run: Run) -> str | None:
         if (one["name"], one["type"], one["version"])
         == (wanted.workflow_name, wanted.workflow_type, wanted.workflow_version)
     ]
-    builds = [arn for version in versions for arn in builds_of(run, version)]
+    builds = [arn for version in versions for arn in presence.workflow_builds(run, version)]
     known = run.facts().get("workflow_arn")
     if known in builds:
         return str(known)
     return max(builds, key=lambda arn: int(arn.rsplit("/", 1)[1]), default=None)
-
-
-def builds_of(run: Run, version_arn: str) -> list[str]:
-    """The ARNs of a workflow version's builds."""
-    pages = run.clients("imagebuilder").get_paginator("list_workflow_build_versions")
-    return [
-        one["arn"]
-        for page in pages.paginate(workflowVersionArn=version_arn)
-        for one in page["workflowSummaryList"]
-    ]
 
 
 def read(run: Run, arn: str) -> dict[str, Any]:
@@ -119,6 +110,15 @@ def plan(state: State, parameters: Parameters) -> Plan:
             ),
         ),
     )
+
+
+def forecast(run: Run) -> Forecast:
+    """What the step would change and leave, from now on."""
+    state = observe(run)
+    whole = plan(state, run.parameters)
+    if not len(whole) and state.present is not None:
+        return Forecast(whole, {"workflow_arn": state.present["arn"]})
+    return Forecast(whole, {"workflow_arn": symbol(STEP, "workflow_arn")})
 
 
 def apply(run: Run, plan: Plan) -> Applied:

@@ -5,7 +5,6 @@ Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protectio
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,8 @@ from keyrunbook.errors import ParameterError
 from keyrunbook.findings import Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Applied, Change, Plan
-from keyrunbook.steps.common import Place, keep, or_none, passed, place
+from keyrunbook.steps import presence
+from keyrunbook.steps.common import Forecast, Place, keep, passed, place
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
@@ -65,21 +65,14 @@ def observe(run: Run) -> State:
 
 def observe_role(run: Run, name: str) -> State:
     """Read the role of that name, the key's policy, and the role's policy of this run."""
-    iam, facts = run.clients("iam"), run.facts()
-    role = or_none(lambda: iam.get_role(RoleName=name)["Role"], "NoSuchEntity")
-    inline = role and or_none(
-        lambda: iam.get_role_policy(RoleName=name, PolicyName=policy_name(run.run_id))[
-            "PolicyDocument"
-        ],
-        "NoSuchEntity",
-    )
+    key_arn, role_arn = run.facts()["key_arn"], presence.role(run, name)
     return State(
         place(run),
-        facts["key_arn"],
+        key_arn,
         name,
-        role and role["Arn"],
-        read_key_policy(run, facts["key_arn"]),
-        inline,
+        role_arn,
+        presence.key_policy(run, key_arn),
+        None if role_arn is None else presence.role_policy(run, name, policy_name(run.run_id)),
     )
 
 
@@ -105,6 +98,14 @@ def plan(state: State, parameters: Parameters) -> Plan:
     if not policies.same(state.role_policy, role_policy):
         changes.append(put_role_policy(where, state.role_name, state.role_policy, role_policy))
     return Plan(STEP, tuple(changes))
+
+
+def forecast(run: Run) -> Forecast:
+    """What the step would change and leave, from now on."""
+    state = observe(run)
+    role_arn = state.role_arn or role_arn_of(run.parameters.execution_role, state.place)
+    leaves = {"role_name": state.role_name, "role_arn": role_arn}
+    return Forecast(plan(state, run.parameters), leaves)
 
 
 def wanted(state: State, role_arn: str) -> tuple[policies.Document, policies.Document]:
@@ -251,9 +252,3 @@ def role_arn_of(role: str, where: Place) -> str:
 def policy_name(run_id: str) -> str:
     """The name of the inline policy that a run gives the role."""
     return f"WorkflowKeyAccess-{run_id}"
-
-
-def read_key_policy(run: Run, key_arn: str) -> dict[str, Any]:
-    """The key's policy document."""
-    answer = run.clients("kms").get_key_policy(KeyId=key_arn, PolicyName="default")
-    return dict(json.loads(answer["Policy"]))

@@ -21,7 +21,7 @@ from keyrunbook.proof import DECRYPT, Span
 from keyrunbook.records import IMAGE_BUILDER, KMS, Record
 from keyrunbook.show.tables import Table, records_table
 from keyrunbook.steps import grant_access
-from keyrunbook.steps.common import keep, passed
+from keyrunbook.steps.common import Forecast, keep, passed
 from keyrunbook.steps.events import CLOCK_SKEW, history, moment, wait_for
 from keyrunbook.steps.grant_access import (
     State,
@@ -110,9 +110,27 @@ def restore(state: State, parameters: Parameters) -> Plan:
     return Plan(STEP, tuple(changes))
 
 
+def forecast(run: Run) -> Forecast:
+    """Both rounds: the revocation in two parts, the restoration, and the builds in between."""
+    state = observe(run)
+    revoked = plan(state, run.parameters)
+    restored = restore(observe(run.after(revoked, {})), run.parameters)
+    first = len(first_path(revoked))
+    rounds = (
+        *_builds(run, "before"),
+        *revoked.changes[:first],
+        *_builds(run, "one"),
+        *revoked.changes[first:],
+        *_builds(run, "both"),
+        *restored.changes,
+        *_builds(run, "restored"),
+    )
+    return Forecast(Plan(STEP, rounds))
+
+
 def apply(run: Run, plan: Plan) -> Applied:
-    """Make the changes."""
-    return mutate.apply(run, plan)
+    """Make the changes, a part of what the step changes."""
+    return mutate.apply(run, plan, part_of=lambda: forecast(run).plan)
 
 
 def who_may(run: Run) -> access.Matrix:
@@ -134,10 +152,10 @@ def build(run: Run, when: str) -> Build:
             "Leave run_build out: the role's access is then decided from the policies.",
         )
     since = run.now()
-    if run.target == "aws" or wanted is False:
+    if not (change := _builds(run, when)):
         outcome = Build(when, None, "no build", "decided, not observed: see the matrix")
     else:
-        outcome = _simulated(run, when)
+        outcome = _simulated(run, when, Plan(STEP, change))
     run.record(
         "build",
         when=when,
@@ -149,7 +167,10 @@ def build(run: Run, when: str) -> Build:
     return outcome
 
 
-def _simulated(run: Run, when: str) -> Build:
+def _builds(run: Run, when: str) -> tuple[Change, ...]:
+    """The build at that moment, where one is made."""
+    if run.target == "aws" or run.parameters.run_build is False:
+        return ()
     facts, where = run.facts(), run.identity
     prefix = f"arn:{where.partition}:imagebuilder:{run.region}:{where.account}"
     change = Change(
@@ -165,7 +186,11 @@ def _simulated(run: Run, when: str) -> Build:
         undo="nothing to undo: the sandbox keeps no image",
         gives={"image_arn": "imageBuildVersionArn"},
     )
-    mutate.apply(run, Plan(STEP, (change,)))
+    return (change,)
+
+
+def _simulated(run: Run, when: str, plan: Plan) -> Build:
+    apply(run, plan)
     arn = run.facts()["image_arn"]
     image = run.clients("imagebuilder").get_image(imageBuildVersionArn=arn)["image"]["state"]
     return Build(when, image["status"] != "FAILED", image["status"], image.get("reason", ""))

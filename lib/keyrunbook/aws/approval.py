@@ -1,0 +1,201 @@
+"""Nothing changes AWS but what a stored plan of the run says, once somebody has approved it.
+
+A plan is stored as a line of the ledger and named by its digest; approving it is another line. An
+approval holds for the steps of its plan until each has come to its end, also for a run that is
+resumed. On the sandbox it is asked for only where a digest is given.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from keyrunbook.errors import ApprovalRequired, ParameterError, StepMissing
+from keyrunbook.plan import Plan, RunPlan, canonical, digest, fill
+
+if TYPE_CHECKING:
+    from keyrunbook.session import Run
+
+_SHOWN_LINES = 40  # of a difference, in the error; the ledger has it whole
+
+Form = Mapping[str, Any]
+"""A change as a plan's JSON has it, its symbols filled."""
+
+
+def store(run: Run, plan: RunPlan) -> str:
+    """Keep the plan in the run's ledger, once; gives its digest."""
+    content = plan.to_dict()
+    name = digest(content)
+    if all(entry["digest"] != name for entry in run.ledger.of_kind("plan")):
+        run.record("plan", digest=name, plan=content)
+    return name
+
+
+def plan_of(run: Run, plan: Plan) -> RunPlan:
+    """One step's plan, as it is approved alone."""
+    who = run.identity
+    return RunPlan(run.run_id, who.partition, run.region, who.account, (plan,))
+
+
+def approve(run: Run, name: str, how: str) -> None:
+    """Note in the ledger that the operator approves the plan of that digest, and by what.
+
+    Raises ParameterError, naming the plans that there are, when none of the run has the digest.
+    """
+    stored = [entry["digest"] for entry in run.ledger.of_kind("plan")]
+    if name not in stored:
+        raise ParameterError(
+            f"approve = {name!r} is no plan of the run {run.run_id!r}.",
+            f"Its plans, the newest last: {', '.join(stored)}."
+            if stored
+            else f"Make one with: runbook plan --run-id {run.run_id}",
+        )
+    if all(entry["digest"] != name for entry in run.ledger.of_kind("approved")):
+        run.record("approved", digest=name, operator=run.identity.arn, how=how)
+
+
+def is_approved(run: Run, plan: Plan) -> bool:
+    """Whether the plan may be applied as it is, as a whole."""
+    standing = _standing(run, plan.step)
+    return standing is not None and _forms(plan) == _remaining(run, standing, plan.step)
+
+
+def check(run: Run, plan: Plan, part_of: Callable[[], Plan] | None) -> None:
+    """Raise ApprovalRequired unless an approved plan of the run says exactly this.
+
+    Before the step's first mutation all that it would change now must be what was approved, its
+    symbols filled from the ledger; after a crash, what is left of it. `part_of` gives the whole of
+    a step that applies its plan in parts. What was planned instead is stored, to be approved.
+
+    Raises ParameterError when `approve` is no plan of this run.
+    """
+    given = run.parameters.approve
+    if run.target == "sandbox" and given is None:
+        return
+    if given is not None:
+        approve(run, given, "the parameter approve")
+    standing = _standing(run, plan.step)
+    if standing is None:
+        raise _required(run, plan if part_of is None else part_of())
+    approved = _filled(run, standing, plan.step)
+    now = plan
+    if part_of is None:
+        wanted = _remaining(run, standing, plan.step)
+    elif _begun(run, standing, plan.step):
+        wanted = [form for form in approved if form in _forms(plan)]
+    else:
+        now, wanted = part_of(), approved
+    if _forms(now) != wanted:
+        raise _changed(run, now, wanted, standing["digest"])
+
+
+def _standing(run: Run, step: str) -> Mapping[str, Any] | None:
+    """The newest approved plan that speaks of the step, with the approval's line number as `n`.
+
+    None where there is none, or the step has come to its end since.
+    """
+    plans = {entry["digest"]: entry["plan"] for entry in run.ledger.of_kind("plan")}
+    for entry in reversed(run.ledger.of_kind("approved")):
+        plan = plans[entry["digest"]]
+        if any(one["step"] == step for one in plan["steps"]):
+            ended = [one["n"] for one in run.ledger.of_kind("done", step)]
+            used = any(n > entry["n"] for n in ended)
+            return None if used else {**entry, "plan": plan}
+    return None
+
+
+def _forms(plan: Plan) -> list[Form]:
+    return [_form(change.to_dict()) for change in plan]
+
+
+def _form(change: Mapping[str, Any]) -> Form:
+    """What of a change counts: the call, its parameters, and what was there before."""
+    form = canonical({name: change[name] for name in ("call", "parameters", "before")})
+    assert isinstance(form, dict)
+    return form
+
+
+def _filled(run: Run, standing: Mapping[str, Any], step: str) -> list[Form]:
+    """The approved changes of the step, their symbols filled from the ledger."""
+    known = run.known()
+    changes = next(one["changes"] for one in standing["plan"]["steps"] if one["step"] == step)
+    try:
+        return [_form(fill(change, known)) for change in changes]
+    except KeyError as error:
+        raise StepMissing(
+            f"The approved plan of {step} builds on {error}, which the run does not know yet.",
+            "Run the steps before it first.",
+        ) from error
+
+
+def _remaining(run: Run, standing: Mapping[str, Any], step: str) -> list[Form]:
+    """The approved changes of the step that AWS has not made since the approval."""
+    left = _filled(run, standing, step)
+    for intent in _made(run, standing, step):
+        form = _form(intent)
+        if form in left:
+            left.remove(form)
+    return left
+
+
+def _made(run: Run, standing: Mapping[str, Any], step: str) -> list[Mapping[str, Any]]:
+    intents: list[Mapping[str, Any]] = []
+    made: list[Mapping[str, Any]] = []
+    for entry in run.ledger.entries():
+        if entry["n"] > standing["n"] and entry["step"] == step:
+            if entry["kind"] == "intent":
+                intents.append(entry)
+            elif entry["kind"] == "outcome" and entry["status"] == "done":
+                made.append(intents[-1])
+    return made
+
+
+def _begun(run: Run, standing: Mapping[str, Any], step: str) -> bool:
+    """Whether the step has changed something, or tried to, since the approval."""
+    return any(entry["n"] > standing["n"] for entry in run.ledger.of_kind("intent", step))
+
+
+def _required(run: Run, whole: Plan) -> ApprovalRequired:
+    name = store(run, plan_of(run, whole))
+    return ApprovalRequired(
+        f"{whole.step} would change this {_what(run)}: "
+        f"{', '.join(change.call for change in whole)}. Nothing was changed.",
+        _way_on(run, whole.step, name),
+    )
+
+
+def _changed(run: Run, now: Plan, wanted: Sequence[Form], approved: str) -> ApprovalRequired:
+    lines = list(differences(wanted, _forms(now)))
+    run.record("difference", approved=approved, lines=lines)
+    name = store(run, plan_of(run, now))
+    more = len(lines) - _SHOWN_LINES
+    shown = [*lines[:_SHOWN_LINES], *([f"… and {more} more lines"] if more > 0 else [])]
+    return ApprovalRequired(
+        f"{now.step} stopped before it changed anything: the {_what(run)} is not as it was when "
+        f"the plan {approved[:12]}… was approved. (-: approved, +: as it would be now)\n"
+        + "\n".join(shown),
+        _way_on(run, now.step, name),
+    )
+
+
+def _what(run: Run) -> str:
+    return f"AWS account {run.identity.account}" if run.clients.is_aws else "sandbox"
+
+
+def _way_on(run: Run, step: str, name: str) -> str:
+    return (
+        f"See it with: runbook show {run.run_id}. Approve it with: runbook run --run-id "
+        f"{run.run_id} --steps {step[:2]} --approve {name}, or in the notebook with "
+        f'approve = "{name}".'
+    )
+
+
+def differences(approved: Iterable[Form], now: Iterable[Form]) -> Iterable[str]:
+    """The lines that tell two lists of changes apart: ``-`` only approved, ``+`` only now."""
+    before, after = (
+        json.dumps(list(forms), indent=1, sort_keys=True).splitlines() for forms in (approved, now)
+    )
+    compared = difflib.unified_diff(before, after, lineterm="", n=2)
+    return [line for line in compared if not line.startswith(("---", "+++", "@@"))]

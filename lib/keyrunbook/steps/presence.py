@@ -1,0 +1,156 @@
+"""What is there: AWS's answer, or, while a run is planned, what the planned changes would leave.
+
+A run that is planned as a whole looks ahead (`Run.after`): the changes of its earlier steps count
+as made, and what AWS is still to give stands as its symbol.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from keyrunbook.plan import Change, symbol
+from keyrunbook.steps.common import or_none
+
+if TYPE_CHECKING:
+    from keyrunbook.session import Run
+
+
+def _latest_first(run: Run) -> Iterator[tuple[str, Change]]:
+    """The planned changes with their steps."""
+    for plan in reversed(run.planned):
+        for change in reversed(plan.changes):
+            yield plan.step, change
+
+
+def key(run: Run, key_id: str) -> dict[str, Any] | None:
+    """KMS's metadata of the key with this ARN or alias, or None."""
+    for step, change in _latest_first(run):
+        given = change.parameters
+        match change.call:
+            case "kms:CreateKey" if symbol(step, "key_arn") == key_id:
+                return _new_key(key_id)
+            case "kms:CreateAlias" if given["AliasName"] == key_id:
+                return key(run, given["TargetKeyId"])
+            case "kms:DeleteAlias" if given["AliasName"] == key_id:
+                return None
+            case "kms:ScheduleKeyDeletion" if given["KeyId"] == key_id:
+                return {**_new_key(key_id), "KeyState": "PendingDeletion"}
+    kms = run.clients("kms")
+    answer = or_none(lambda: kms.describe_key(KeyId=key_id), "NotFoundException")
+    return dict(answer["KeyMetadata"]) if answer else None
+
+
+def _new_key(arn: str) -> dict[str, Any]:
+    """What DescribeKey will say of a key that is still to be made, as far as plans look at it."""
+    return {
+        "Arn": arn,
+        "KeyId": arn,
+        "KeyManager": "CUSTOMER",
+        "KeySpec": "SYMMETRIC_DEFAULT",
+        "KeyUsage": "ENCRYPT_DECRYPT",
+        "KeyState": "Enabled",
+        "Enabled": True,
+    }
+
+
+def rotates(run: Run, key_arn: str) -> bool:
+    """Whether the key's material rotates by itself."""
+    for step, change in _latest_first(run):
+        match change.call:
+            case "kms:EnableKeyRotation" if change.parameters["KeyId"] == key_arn:
+                return True
+            case "kms:DisableKeyRotation" if change.parameters["KeyId"] == key_arn:
+                return False
+            case "kms:CreateKey" if symbol(step, "key_arn") == key_arn:
+                return False
+    return bool(run.clients("kms").get_key_rotation_status(KeyId=key_arn)["KeyRotationEnabled"])
+
+
+def key_policy(run: Run, key_arn: str) -> dict[str, Any]:
+    """The key's policy document."""
+    for step, change in _latest_first(run):
+        given = change.parameters
+        match change.call:
+            case "kms:PutKeyPolicy" if given["KeyId"] == key_arn:
+                return dict(json.loads(given["Policy"]))
+            case "kms:CreateKey" if symbol(step, "key_arn") == key_arn:
+                return dict(json.loads(given["Policy"]))
+    answer = run.clients("kms").get_key_policy(KeyId=key_arn, PolicyName="default")
+    return dict(json.loads(answer["Policy"]))
+
+
+def role(run: Run, name: str) -> str | None:
+    """The ARN of the role of that name, or None."""
+    for _, change in _latest_first(run):
+        given = change.parameters
+        match change.call:
+            case "iam:CreateRole" if given["RoleName"] == name:
+                who = run.identity
+                return f"arn:{who.partition}:iam::{who.account}:role{given['Path']}{name}"
+            case "iam:DeleteRole" if given["RoleName"] == name:
+                return None
+    iam = run.clients("iam")
+    found = or_none(lambda: iam.get_role(RoleName=name)["Role"], "NoSuchEntity")
+    return str(found["Arn"]) if found else None
+
+
+def role_policy(run: Run, role_name: str, policy_name: str) -> dict[str, Any] | None:
+    """The role's inline policy of that name, or None; also where there is no such role."""
+    wanted = (role_name, policy_name)
+    for _, change in _latest_first(run):
+        given = change.parameters
+        match change.call:
+            case "iam:PutRolePolicy" if (given["RoleName"], given["PolicyName"]) == wanted:
+                return dict(json.loads(given["PolicyDocument"]))
+            case "iam:DeleteRolePolicy" if (given["RoleName"], given["PolicyName"]) == wanted:
+                return None
+            case "iam:CreateRole" if given["RoleName"] == role_name:
+                return None
+    iam = run.clients("iam")
+    found = or_none(
+        lambda: iam.get_role_policy(RoleName=role_name, PolicyName=policy_name)["PolicyDocument"],
+        "NoSuchEntity",
+    )
+    return None if found is None else dict(found)
+
+
+def workflow_builds(run: Run, version_arn: str) -> list[str]:
+    """The ARNs of a workflow version's builds."""
+    pages = run.clients("imagebuilder").get_paginator("list_workflow_build_versions")
+    return [
+        one["arn"]
+        for page in pages.paginate(workflowVersionArn=version_arn)
+        for one in page["workflowSummaryList"]
+    ]
+
+
+def is_there(run: Run, workflow_arn: str) -> bool:
+    """Whether the workflow build is there."""
+    for step, change in _latest_first(run):
+        making = change.call == "imagebuilder:CreateWorkflow"
+        if making and symbol(step, "workflow_arn") == workflow_arn:
+            return True
+    return workflow_arn in workflow_builds(run, workflow_arn.rpartition("/")[0])
+
+
+def made(run: Run, call: str) -> list[dict[str, Any]]:
+    """What each `call` of this run that AWS served was given, and what it answered for the ledger.
+
+    The outcome is written right after the call, so this holds too when a run died later on.
+    """
+    served = []
+    asked: dict[str, Any] = {}
+    for entry in run.ledger.entries():
+        if entry["kind"] == "intent":
+            asked = entry["parameters"]
+        elif entry["kind"] == "outcome" and entry["call"] == call and entry["status"] == "done":
+            served.append({**asked, **entry["gives"]})
+    for plan in run.planned:
+        served += [
+            {**change.parameters, **{name: symbol(plan.step, name) for name in change.gives}}
+            for change in plan
+            if change.call == call
+        ]
+    return served
