@@ -121,8 +121,7 @@ def test_why_names_the_policy_of_a_statement_without_a_sid() -> None:
 def test_why_names_a_grant() -> None:
     operations = frozenset({"Decrypt", "GenerateDataKey"})
     grant = Grant("g-1", USER_ARN, operations, None, None, KEY)
-    nothing = {"Version": build.VERSION, "Statement": []}
-    table = decided(None, user(nothing, grants=(grant,)))
+    table = decided(None, user(NAMES_ROLE, grants=(grant,)))
     assert {cell.why for cell in table.cells} == {"a grant: g-1"}
 
 

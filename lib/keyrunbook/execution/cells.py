@@ -157,7 +157,7 @@ class RunbookClient(PapermillNotebookClient):  # type: ignore[misc]
             try:
                 self.execute_cell(cell, index)
             except CellExecutionError as error:
-                self._failed(index, error.ename, error.evalue, told=True)
+                self._failed(index, *_said(cell, error), told=True)
                 return
             except DeadKernelError:
                 what = f"the kernel died while this cell ran{self._how_it_died()}"
@@ -201,6 +201,17 @@ class RunbookClient(PapermillNotebookClient):  # type: ignore[misc]
         self.nb_man.cell_exception(cell, cell_index=index)
         self.nb_man.cell_complete(cell, cell_index=index)
         self.listener.cell_failed(index, type_, what)
+
+
+def _said(cell: Any, error: CellExecutionError) -> tuple[str, str]:
+    """The exception's name and sentence, as the kernel put them among the cell's outputs.
+
+    Its reply has neither where it is the display of a value that failed.
+    """
+    for output in cell.get("outputs", ()):
+        if output.output_type == "error":
+            return output.ename, output.evalue
+    return error.ename, error.evalue
 
 
 class RunbookEngine(NBClientEngine):  # type: ignore[misc]

@@ -61,7 +61,7 @@ class Timeline:
 
     def figure(self) -> Figure:
         """The picture: a circle for each call, a diamond for each record, filled if it counts."""
-        from matplotlib.figure import Figure
+        from keyrunbook.show.drawing import Figure
 
         height = (len(self.rows) + 2.5) * _ROW_INCHES
         figure = Figure(figsize=(8.5, height), facecolor="white", layout="constrained")

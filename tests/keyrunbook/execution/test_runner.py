@@ -175,6 +175,11 @@ def test_no_notebook_sees_anothers_variables(
         ("import sys; sys.exit(0)", "SystemExit", "SystemExit: 0"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt", "KeyboardInterrupt: "),
         ("syntax error", "SyntaxError", "SyntaxError: "),
+        (
+            "class Value:\n    def _repr_html_(self):\n        raise ValueError('no picture')\nValue()",
+            "ValueError",
+            "ValueError: no picture",
+        ),
     ],
 )
 def test_failing_cell_stops_the_run(

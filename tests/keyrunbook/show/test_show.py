@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import subprocess
 import sys
@@ -86,6 +87,34 @@ def test_the_picture_is_the_same_bytes_each_time() -> None:
 
 def test_the_picture_stands_on_white_in_dark_themes() -> None:
     assert TIMELINE.figure().get_facecolor() == (1.0, 1.0, 1.0, 1.0)
+
+
+DRAWN = """
+import os, sys
+from keyrunbook.execution import warm
+from keyrunbook.show.timeline import Row, Timeline
+if sys.argv[1] == "warm":
+    warm.prepare(())
+assert Timeline("x", [Row("kms:CreateKey", "09:00:00")]).png().startswith(b"\\x89PNG")
+import matplotlib
+print(os.environ["MPLBACKEND"], matplotlib.get_backend(auto_select=False))
+"""
+
+
+@pytest.mark.parametrize("kernel", ["own", "warm"])
+@pytest.mark.parametrize(("given", "known"), [("garbage", None), ("svg", "svg")])
+def test_the_picture_needs_no_backend_of_the_environment_s(
+    kernel: str, given: str, known: str | None
+) -> None:
+    """Whoever opens windows in the same kernel has the one that was asked for."""
+    done = subprocess.run(
+        [sys.executable, "-c", DRAWN, kernel],
+        env={**os.environ, "MPLBACKEND": given},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (f"{given} {known}\n", "")
 
 
 # Tables and sentences
