@@ -54,6 +54,7 @@ def runbook() -> None:
 
     \b
     runbook run            all seven, on a sandbox of their own, to a verdict
+    runbook plan           what they would change, call by call, to be approved
     runbook lab            the same notebooks, to read and run by hand
     runbook runs           the runs so far, and how each ended
     runbook show           the story of one run
@@ -62,49 +63,69 @@ def runbook() -> None:
     """
 
 
+_PARAMETER_OPTIONS = (
+    click.option(
+        "-p",
+        "pairs",
+        type=(str, str),
+        multiple=True,
+        metavar="NAME VALUE",
+        help="Set a parameter of the notebooks, such as `-p key_alias alias/mine`. Text stays "
+        "text: `-p run_id 012` is 012. May be repeated; `runbook run --list-parameters` names "
+        "them all.",
+    ),
+    click.option(
+        "--parameters",
+        "file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE.yaml",
+        help="Read parameters from a file, one `name: value` on a line. -p and options win over "
+        "it.",
+    ),
+    click.option(
+        "--steps",
+        metavar="STEPS",
+        help="Which steps: a range (00..04), a list (00,02) or one (03). Default: all seven on the "
+        "sandbox, 00..04 on AWS, because 05 and 06 undo what the run was for. After a verdict "
+        "other than PROVED, 05 and 06 run only when they are named here.",
+    ),
+    click.option(
+        "--run-id",
+        metavar="ID",
+        help="The run to begin or to go on with. Default: a new run when the steps begin with 00 "
+        "or 01, else the newest unfinished one in the outputs folder.",
+    ),
+    click.option(
+        "--outputs",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Where the run's folder goes. Default: outputs/ of the project.",
+    ),
+    click.option(
+        "--target",
+        type=click.Choice(["sandbox", "aws"]),
+        help="Where the steps act. Default: the run's own; of a new one, the sandbox.",
+    ),
+    click.option("--profile", metavar="NAME", help="AWS profile to use, with --target aws."),
+    click.option("--region", metavar="REGION", help="AWS Region to work in."),
+)
+
+
+def _parameter_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which run it is, where, and with which parameters."""
+    for option in reversed(_PARAMETER_OPTIONS):
+        command = option(command)
+    return command
+
+
 @runbook.command(epilog=EXIT_STATUSES)
+@_parameter_options
 @click.option(
-    "-p",
-    "pairs",
-    type=(str, str),
-    multiple=True,
-    metavar="NAME VALUE",
-    help="Set a parameter of the notebooks, such as `-p key_alias alias/mine`. Text stays text: "
-    "`-p run_id 012` is 012. May be repeated; `runbook run --list-parameters` names them all.",
+    "--approve",
+    metavar="DIGEST",
+    help="Apply the plan that `runbook plan` stored in the run under this digest, with the "
+    "parameters and steps that it was made for. Needed on AWS.",
 )
-@click.option(
-    "--parameters",
-    "file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.yaml",
-    help="Read parameters from a file, one `name: value` on a line. -p and options win over it.",
-)
-@click.option(
-    "--steps",
-    metavar="STEPS",
-    help="Which steps: a range (00..04), a list (00,02) or one (03). Default: all seven on the "
-    "sandbox, 00..04 on AWS, because 05 and 06 undo what the run was for. After a verdict other "
-    "than PROVED, 05 and 06 run only when they are named here.",
-)
-@click.option(
-    "--run-id",
-    metavar="ID",
-    help="The run to begin or to go on with. Default: a new run when the steps begin with 00 or "
-    "01, else the newest unfinished one in the outputs folder.",
-)
-@click.option(
-    "--outputs",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where the run's folder goes. Default: outputs/ of the project.",
-)
-@click.option(
-    "--target",
-    type=click.Choice(["sandbox", "aws"]),
-    help="Where the steps act. Default: sandbox, one that this run starts and ends.",
-)
-@click.option("--profile", metavar="NAME", help="AWS profile to use, with --target aws.")
-@click.option("--region", metavar="REGION", help="AWS Region to work in.")
 @click.option(
     "--json",
     "as_json",
@@ -125,6 +146,7 @@ def run(
     target: str | None,
     profile: str | None,
     region: str | None,
+    approve: str | None,
     as_json: bool,
     list_parameters: bool,
 ) -> None:
@@ -141,11 +163,16 @@ def run(
     running one, that one is used. Going on with a run that was made on the sandbox of `runbook
     sandbox` uses that.)
 
+    On AWS nothing is changed without a plan that was approved: `runbook plan` makes it and names
+    the run and its digest. Where the account has changed since, the step stops before its first
+    change, and shows the difference.
+
     \b
     Examples:
       runbook run
       runbook run --steps 00..04 -p key_alias alias/images -p tags '{team: images}'
       runbook run --target aws --profile images --region eu-central-1 --steps 00
+      runbook run --target aws --run-id ID --approve DIGEST
       runbook run --json | jq -r .verdict
     """
     if list_parameters:
@@ -157,9 +184,76 @@ def run(
         "target": target,
         "profile": profile,
         "region": region,
+        "approve": approve,
     }
     status = _run(pairs, file, {k: v for k, v in options.items() if v is not None}, steps, as_json)
     raise click.exceptions.Exit(status)
+
+
+@runbook.command(
+    epilog="""\b
+Exit status:
+  0    planned, and stored in the run
+  2    wrong usage, parameters or input file; a step before these is not done
+  5    AWS refused or could not be reached"""
+)
+@_parameter_options
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def plan(
+    pairs: tuple[tuple[str, str], ...],
+    file: Path | None,
+    steps: str | None,
+    run_id: str | None,
+    outputs: Path | None,
+    target: str | None,
+    profile: str | None,
+    region: str | None,
+    as_json: bool,
+) -> None:
+    """Show what the steps would change, and store it as a plan to be approved.
+
+    Each change with its call, parameters, why, undo and cost; then the run's id and the plan's
+    digest, for `runbook run --run-id ID --approve DIGEST` or the notebooks' parameter approve.
+    Values that AWS is still to give are symbols, such as ${create_key.key_arn}. AWS is read, and
+    nothing in it is changed. On the sandbox it uses the one of `runbook sandbox`, which it starts
+    where none runs.
+
+    \b
+    Examples:
+      runbook plan --target aws --profile images --region eu-central-1
+      runbook plan --run-id ID --steps 06
+    """
+    from keyrunbook.aws import approval
+    from keyrunbook.execution.selection import default_selection, parse_selection
+    from keyrunbook.ledger import NAME, Ledger
+    from keyrunbook.session import open_step
+    from keyrunbook.show import tables
+    from keyrunbook.steps import STEPS
+    from keyrunbook.steps.planning import plan_steps
+
+    options = _given(
+        run_id=run_id, outputs_dir=outputs, target=target, profile=profile, region=region
+    )
+    parameters, _ = _load(pairs, file, options)
+    folder = _outputs_dir(parameters)
+    chosen = None if steps is None else parse_selection(steps, STEPS).steps
+    found = _run_id(parameters, folder, STEPS[0] if chosen is None else chosen[0])
+    opened = Ledger(folder / found / NAME).opened() or {}
+    where = parameters.target or opened.get("target") or "sandbox"
+    chosen = chosen or default_selection(where, STEPS).steps
+    run = open_step(chosen[0], parameters.model_copy(update={"run_id": found}))
+    planned = plan_steps(run, chosen)
+    name = approval.store(run, planned, chosen)
+    if as_json:
+        whole = {"digest": name, "chosen": chosen, **planned.to_dict()}
+        click.echo(json.dumps(whole, indent=2, ensure_ascii=False))
+        return
+    click.echo(tables.run_plan_table(planned).text() + "\n")
+    click.echo(tables.banner_note(run), nl=bool(tables.banner_note(run)))
+    click.echo(f"run id:  {found}\ndigest:  {name}")
+    if len(planned):
+        outside = "" if parameters.outputs_dir is None else f" --outputs {folder}"
+        click.echo(f"apply:   runbook run{outside} --run-id {found} --approve {name}")
 
 
 def _run(
@@ -178,6 +272,14 @@ def _run(
 
     parameters, given = _load(pairs, file, options)
     outputs = _outputs_dir(parameters)
+    if parameters.approve is not None:
+        approved = _approved(parameters, outputs)
+        parameters, given = _load(
+            pairs,
+            file,
+            {**options, **{k: v for k, v in approved["parameters"].items() if k not in given}},
+        )
+        steps = steps or ",".join(name[:2] for name in approved["chosen"])
     # The steps and the target hang together: a run that is gone on with keeps its target.
     chosen = None if steps is None else parse_selection(steps, STEPS)
     run_id = _run_id(parameters, outputs, STEPS[0] if chosen is None else chosen.steps[0])
@@ -277,6 +379,23 @@ def _blame(from_file: FromFile, given: dict[str, Any]) -> None:
                 Parameters.load({name: value})
             except ParameterError as error:
                 raise ParameterError(f"{from_file.place(name)}: {error.what}", error.fix) from None
+
+
+def _approved(parameters: Parameters, outputs: Path) -> Mapping[str, Any]:
+    """The stored plan that `approve` names: the ledger's line.
+
+    Raises:
+        ParameterError: no run is named, or it has no such plan.
+    """
+    from keyrunbook.aws.approval import stored
+    from keyrunbook.ledger import NAME, Ledger
+
+    if parameters.run_id is None:
+        raise ParameterError(
+            "--approve names a plan, but no run is named.", "Give its run by --run-id."
+        )
+    ledger = Ledger(outputs / parameters.run_id / NAME)
+    return stored(ledger, parameters.approve or "", parameters.run_id)
 
 
 def _outputs_dir(parameters: Parameters) -> Path:

@@ -39,7 +39,7 @@ PRICES: Final = {
         Decimal(1),
         Decimal("0.000003"),
         _KMS,
-        "and 0.000003 USD a request after 20,000 in a month",
+        "0.000003 USD a request after 20,000 in a month",
     ),
     "kms:ReplicateKey": Price(Decimal(1), Decimal("0.000003"), _KMS),
     "kms:EnableKeyRotation": Price(
@@ -68,7 +68,7 @@ def together(calls: Iterable[str]) -> str:
     month = sum((price.month_usd or Decimal(0) for price in prices), Decimal(0))
     sources = ", ".join(dict.fromkeys(price.source for price in prices))
     more = "".join(f"; {price.note}" for price in dict.fromkeys(prices) if price.note)
-    return f"Costs {month} USD a month{more} (list prices of {AS_OF}: {sources})."
+    return f"In all {month} USD a month{more} (list prices of {AS_OF}: {sources})."
 
 
 def _usd(amount: Decimal | None, per: str) -> str:

@@ -16,21 +16,46 @@ from keyrunbook.errors import ApprovalRequired, ParameterError, StepMissing
 from keyrunbook.plan import Plan, RunPlan, canonical, digest, fill
 
 if TYPE_CHECKING:
+    from keyrunbook.ledger import Ledger
     from keyrunbook.session import Run
 
+_OF_A_CALL = {"run_id", "outputs_dir", "approve"}
+"""Parameters that say which run it is and what is done with it, not what the plan is made of."""
 _SHOWN_LINES = 40  # of a difference, in the error; the ledger has it whole
 
 Form = Mapping[str, Any]
 """A change as a plan's JSON has it, its symbols filled."""
 
 
-def store(run: Run, plan: RunPlan) -> str:
-    """Keep the plan in the run's ledger, once; gives its digest."""
+def store(run: Run, plan: RunPlan, chosen: Sequence[str]) -> str:
+    """Keep the plan in the run's ledger, once; gives its digest.
+
+    With it the steps that it was `chosen` for, those that change nothing included, and the
+    parameters that were given, so that it can be applied as it was made.
+    """
     content = plan.to_dict()
     name = digest(content)
     if all(entry["digest"] != name for entry in run.ledger.of_kind("plan")):
-        run.record("plan", digest=name, plan=content)
+        given = json.loads(run.parameters.model_dump_json(exclude_unset=True))
+        parameters = {key: value for key, value in given.items() if key not in _OF_A_CALL}
+        run.record("plan", digest=name, chosen=list(chosen), parameters=parameters, plan=content)
     return name
+
+
+def stored(ledger: Ledger, name: str, run_id: str) -> Mapping[str, Any]:
+    """The line of the ledger that keeps the plan of that digest.
+
+    Raises ParameterError, naming the plans that there are, when there is none.
+    """
+    plans = {entry["digest"]: entry for entry in ledger.of_kind("plan")}
+    if name not in plans:
+        raise ParameterError(
+            f"approve = {name!r} is no plan of the run {run_id!r}.",
+            f"Its plans, the newest last: {', '.join(plans)}."
+            if plans
+            else f"Make one with: runbook plan --run-id {run_id}",
+        )
+    return plans[name]
 
 
 def plan_of(run: Run, plan: Plan) -> RunPlan:
@@ -44,14 +69,7 @@ def approve(run: Run, name: str, how: str) -> None:
 
     Raises ParameterError, naming the plans that there are, when none of the run has the digest.
     """
-    stored = [entry["digest"] for entry in run.ledger.of_kind("plan")]
-    if name not in stored:
-        raise ParameterError(
-            f"approve = {name!r} is no plan of the run {run.run_id!r}.",
-            f"Its plans, the newest last: {', '.join(stored)}."
-            if stored
-            else f"Make one with: runbook plan --run-id {run.run_id}",
-        )
+    stored(run.ledger, name, run.run_id)
     if all(entry["digest"] != name for entry in run.ledger.of_kind("approved")):
         run.record("approved", digest=name, operator=run.identity.arn, how=how)
 
@@ -158,7 +176,7 @@ def _begun(run: Run, standing: Mapping[str, Any], step: str) -> bool:
 
 
 def _required(run: Run, whole: Plan) -> ApprovalRequired:
-    name = store(run, plan_of(run, whole))
+    name = store(run, plan_of(run, whole), [whole.step])
     return ApprovalRequired(
         f"{whole.step} would change this {_what(run)}: "
         f"{', '.join(change.call for change in whole)}. Nothing was changed.",
@@ -169,7 +187,7 @@ def _required(run: Run, whole: Plan) -> ApprovalRequired:
 def _changed(run: Run, now: Plan, wanted: Sequence[Form], approved: str) -> ApprovalRequired:
     lines = list(differences(wanted, _forms(now)))
     run.record("difference", approved=approved, lines=lines)
-    name = store(run, plan_of(run, now))
+    name = store(run, plan_of(run, now), [now.step])
     more = len(lines) - _SHOWN_LINES
     shown = [*lines[:_SHOWN_LINES], *([f"… and {more} more lines"] if more > 0 else [])]
     return ApprovalRequired(
