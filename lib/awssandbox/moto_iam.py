@@ -1,8 +1,4 @@
-"""The one adapter to moto, which keeps IAM's users, groups, roles and policies.
-
-Requests reach moto's own WSGI application re-written from their checked parameters, so nothing of
-a client's request but its parameters gets there. moto's store is global to the process: while a
-sandbox works with it, under a lock, it holds that sandbox's accounts and no others.
+"""The adapter to moto's IAM, which keeps users, groups, roles and policies.
 
 What only moto's objects can be given is put right here: identifiers (from the sandbox's seed, in
 AWS's forms), times (the sandbox's clock), policy documents as they were sent (moto's validator
@@ -14,26 +10,20 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from botocore.parsers import create_parser
-from botocore.serialize import create_serializer
 from iamaccess import parse_policy
 from moto.iam.models import AWSManagedPolicy, IAMBackend, iam_backends
-from moto.moto_server.werkzeug_app import create_backend_app
 
 from awssandbox.errors import AwsError
 from awssandbox.iam.managed import MANAGED_POLICIES
 from awssandbox.kms.principals import principal_values, renamed
-from awssandbox.services import model
+from awssandbox.moto_store import Kept, Store
 
 if TYPE_CHECKING:
     from awssandbox.world import World
@@ -41,14 +31,7 @@ if TYPE_CHECKING:
 Document = tuple[str, str]
 """A policy's name (an ARN where it has one) and its JSON text."""
 
-for _name in [name for name in os.environ if name.startswith("MOTO_")]:
-    del os.environ[_name]  # they would choose moto's account and policies
-_app = create_backend_app("iam")
-iam_backends.clear()  # making the application made an account
-
-_moto = threading.RLock()
-_holder: Iam | None = None
-"""Whose accounts moto's store holds now."""
+_store = Store("iam", "iam.amazonaws.com", iam_backends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +63,13 @@ class Iam:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._kept: dict[str, Any] = {}
+        self._kept = Kept()
         self._user_boundaries: dict[tuple[str, str], str] = {}
         self._trusted: dict[str, dict[str, str]] = {}
 
-    @contextmanager
-    def _lent(self) -> Iterator[None]:
-        """moto's store with this sandbox's accounts; the last sandbox's are kept with it."""
-        global _holder
-        with _moto:
-            if _holder is not self:
-                if _holder is not None:
-                    _holder._kept = dict(iam_backends)
-                iam_backends.clear()
-                iam_backends.update(self._kept)
-                _holder = self
-            yield
+    def _lent(self) -> AbstractContextManager[None]:
+        """moto's store with this sandbox's accounts."""
+        return _store.lent(self._kept)
 
     def _backend(self, account: str) -> IAMBackend:
         """moto's IAM of one account, with the managed policies of AWS that the sandbox has."""
@@ -297,46 +271,11 @@ class Iam:
             return output
 
     def _moto(self, account: str, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        operation_model = model("iam").operation_model(operation)
-        form = create_serializer("query").serialize_to_request(dict(parameters), operation_model)
-        body = urlencode(form["body"]).encode()
-        environ = {
-            "REQUEST_METHOD": "POST",
-            "SCRIPT_NAME": "",
-            "PATH_INFO": "/",
-            "QUERY_STRING": "",
-            "SERVER_NAME": "iam.amazonaws.com",
-            "SERVER_PORT": "443",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "CONTENT_TYPE": "application/x-www-form-urlencoded",
-            "CONTENT_LENGTH": str(len(body)),
-            "HTTP_HOST": "iam.amazonaws.com",
-            "HTTP_X_MOTO_ACCOUNT_ID": account,
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "https",
-            "wsgi.input": BytesIO(body),
-            "wsgi.errors": BytesIO(),
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-        }
-        started: list[tuple[int, dict[str, str]]] = []
-
-        def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:
-            started.append((int(status.split()[0]), dict(headers)))
-
-        content = b"".join(_app(environ, start_response))
-        status, headers = started[0]
-        response = {"status_code": status, "headers": headers, "body": content}
-        parsed: dict[str, Any] = create_parser("query").parse(
-            response, operation_model.output_shape
-        )
-        parsed.pop("ResponseMetadata", None)
-        if status >= 300:
-            found = parsed["Error"]
-            text = _in_aws_words(found["Message"], operation, parameters)
-            raise AwsError(found["Code"], text, status)
-        return parsed
+        try:
+            return _store.call(account, "us-east-1", operation, parameters)
+        except AwsError as refusal:
+            text = _in_aws_words(refusal.message, operation, parameters)
+            raise AwsError(refusal.code, text, refusal.status) from None
 
     # Putting right -------------------------------------------------------------------------------
 
