@@ -142,17 +142,19 @@ class Applied:
         return applied_table(self).mimebundle()
 
 
-def fill(value: Any, known: Mapping[str, Any]) -> Any:
+def fill(value: Any, known: Mapping[str, Any], *, partly: bool = False) -> Any:
     """`value` with every symbol replaced by what `known` says of it.
 
-    Raises KeyError, naming the symbol, when it is not known.
+    Raises KeyError, naming the symbol, when it is not known; `partly` leaves such a one as it is.
     """
     if isinstance(value, str):
+        if partly:
+            return SYMBOL.sub(lambda match: str(known.get(match[1], match[0])), value)
         return SYMBOL.sub(lambda match: str(known[match[1]]), value)
     if isinstance(value, Mapping):
-        return {name: fill(item, known) for name, item in value.items()}
+        return {name: fill(item, known, partly=partly) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [fill(item, known) for item in value]
+        return [fill(item, known, partly=partly) for item in value]
     return value
 
 

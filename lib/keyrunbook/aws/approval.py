@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keyrunbook.errors import ApprovalRequired, ParameterError, StepMissing
+from keyrunbook.errors import ApprovalRequired, ParameterError
 from keyrunbook.plan import Plan, RunPlan, canonical, digest, fill
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def approve(run: Run, name: str, how: str) -> None:
 def is_approved(run: Run, plan: Plan) -> bool:
     """Whether the plan may be applied as it is, as a whole."""
     standing = _standing(run, plan.step)
-    return standing is not None and _forms(plan) == _remaining(run, standing, plan.step)
+    return standing is not None and _planned(run, plan) == _remaining(run, standing, plan.step)
 
 
 def check(run: Run, plan: Plan, part_of: Callable[[], Plan] | None) -> None:
@@ -102,10 +102,11 @@ def check(run: Run, plan: Plan, part_of: Callable[[], Plan] | None) -> None:
     if part_of is None:
         wanted = _remaining(run, standing, plan.step)
     elif _begun(run, standing, plan.step):
-        wanted = [form for form in approved if form in _forms(plan)]
+        asked = _planned(run, plan)
+        wanted = asked if all(form in approved for form in asked) else approved
     else:
         now, wanted = part_of(), approved
-    if _forms(now) != wanted:
+    if _planned(run, now) != wanted:
         raise _changed(run, now, wanted, standing["digest"])
 
 
@@ -124,8 +125,14 @@ def _standing(run: Run, step: str) -> Mapping[str, Any] | None:
     return None
 
 
-def _forms(plan: Plan) -> list[Form]:
-    return [_form(change.to_dict()) for change in plan]
+def _forms(run: Run, changes: Iterable[Mapping[str, Any]]) -> list[Form]:
+    """What counts of changes, with the symbols that the run can fill by now."""
+    known = run.known()
+    return [_form(fill(change, known, partly=True)) for change in changes]
+
+
+def _planned(run: Run, plan: Plan) -> list[Form]:
+    return _forms(run, (change.to_dict() for change in plan))
 
 
 def _form(change: Mapping[str, Any]) -> Form:
@@ -137,15 +144,8 @@ def _form(change: Mapping[str, Any]) -> Form:
 
 def _filled(run: Run, standing: Mapping[str, Any], step: str) -> list[Form]:
     """The approved changes of the step, their symbols filled from the ledger."""
-    known = run.known()
     changes = next(one["changes"] for one in standing["plan"]["steps"] if one["step"] == step)
-    try:
-        return [_form(fill(change, known)) for change in changes]
-    except KeyError as error:
-        raise StepMissing(
-            f"The approved plan of {step} builds on {error}, which the run does not know yet.",
-            "Run the steps before it first.",
-        ) from error
+    return _forms(run, changes)
 
 
 def _remaining(run: Run, standing: Mapping[str, Any], step: str) -> list[Form]:
@@ -185,7 +185,7 @@ def _required(run: Run, whole: Plan) -> ApprovalRequired:
 
 
 def _changed(run: Run, now: Plan, wanted: Sequence[Form], approved: str) -> ApprovalRequired:
-    lines = list(differences(wanted, _forms(now)))
+    lines = differences(wanted, _planned(run, now))
     run.record("difference", approved=approved, lines=lines)
     name = store(run, plan_of(run, now), [now.step])
     more = len(lines) - _SHOWN_LINES
@@ -210,7 +210,7 @@ def _way_on(run: Run, step: str, name: str) -> str:
     )
 
 
-def differences(approved: Iterable[Form], now: Iterable[Form]) -> Iterable[str]:
+def differences(approved: Iterable[Form], now: Iterable[Form]) -> list[str]:
     """The lines that tell two lists of changes apart: ``-`` only approved, ``+`` only now."""
     before, after = (
         json.dumps(list(forms), indent=1, sort_keys=True).splitlines() for forms in (approved, now)
