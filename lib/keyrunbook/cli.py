@@ -332,6 +332,8 @@ class _Shared:
 
     def ready(self) -> None: ...
 
+    def ended(self) -> None: ...
+
     def environment(self) -> dict[str, str]:
         from keyrunbook import sandboxes
 

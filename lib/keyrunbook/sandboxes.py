@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import select
+import signal
 import socket
 import stat
 import subprocess
@@ -164,6 +165,22 @@ class Sandbox:
                     "The sandbox ended as soon as it had started.", "Run: runbook sandbox"
                 )
         return self._handoff
+
+    def ended(self) -> SandboxGone | None:
+        """What to say when it ended by itself; None while it runs.
+
+        Asked once a call to it has failed: a process that dies hangs up before it has ended.
+        """
+        try:
+            status = self._process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            return None
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return SandboxGone(
+            f"The sandbox of this run ended ({how}), and what the run had made ended with it.",
+            "Run it again, as a new run; if it happens again, look for what ends it: memory, or a "
+            "limit.",
+        )
 
     def environment(self) -> dict[str, str]:
         """What a process's environment needs so that notebooks use this sandbox."""

@@ -57,6 +57,8 @@ class Sandbox(Protocol):
 
     def ready(self) -> Any: ...
 
+    def ended(self) -> RunbookError | None: ...
+
     def environment(self) -> Mapping[str, str]: ...
 
     def close(self) -> None: ...
@@ -147,6 +149,7 @@ class _Run:
         self._begin = self._offset = len(ledger.entries())
         self._cell: tuple[int, str, str] | None = None
         self._completed = False
+        self._own: Sandbox | None = None
         earlier = earlier_steps(order.folder)
         self._result = RunResult(
             run_id=order.run_id,
@@ -189,7 +192,7 @@ class _Run:
             self._write()
             self._progress.started(self._result)
             if sandbox is not None:
-                own = sandbox()
+                own = self._own = sandbox()
             if kernel is None:
                 kernel = self._make_kernel({} if own is None else own.environment())
                 kernel.start()
@@ -213,7 +216,7 @@ class _Run:
             self._fail(told, "interrupted")
         except RunbookError as error:
             signals.ignore()
-            self._fail(RunError(type(error).__name__, error.what, error.fix, error.exit_status))
+            self._fail(_of(error))
         except BaseException as error:
             signals.ignore()
             what = f"{type(error).__name__}: {error}"
@@ -327,9 +330,14 @@ class _Run:
         return RunError("FindingsFailed", what, fix, 1, step=name)
 
     def _told(self, name: str, caught: Exception | None) -> RunError:
-        """The error of a failed step: as the ledger has it, else as the cell has it."""
+        """The error of a failed step: as the ledger has it, else as the cell has it.
+
+        Where the run's own sandbox ended, that is what the step failed of.
+        """
         index, type_, what = self._cell or (None, type(caught).__name__, str(caught or ""))
         cell = None if index is None else index + 1
+        if self._own is not None and (gone := self._own.ended()) is not None:
+            return _of(gone, step=name, cell=cell)
         for entry in reversed(self._ledger.entries()[self._offset :]):
             if entry.get("kind") == "error" and "what" in entry:
                 return RunError(
@@ -488,6 +496,10 @@ def _alone(folder: Path, run_id: str) -> Iterator[None]:
                 f"Wait for it, or see its process id in {folder / RESULT_FILE}.",
             ) from error
         yield
+
+
+def _of(error: RunbookError, step: str | None = None, cell: int | None = None) -> RunError:
+    return RunError(type(error).__name__, error.what, error.fix, error.exit_status, step, cell)
 
 
 def _not_written(error: OSError, folder: Path, step: str | None) -> RunError:

@@ -22,6 +22,7 @@ from keyrunbook.execution.result import RunResult, StepResult
 from keyrunbook.execution.runner import Order, run
 from keyrunbook.execution.selection import Selection, default_selection, parse_selection
 from keyrunbook.ledger import Ledger
+from keyrunbook.sandboxes import start_private
 from small_notebooks import STEPS, cells_of, ledger_cell, set_verdict, write_notebook
 
 pytestmark = pytest.mark.e2e
@@ -392,6 +393,8 @@ class FakeSandbox:
         if self.error is not None:
             raise self.error
 
+    def ended(self) -> None: ...
+
     def environment(self) -> dict[str, str]:
         return {"KEYRUNBOOK_SANDBOX": "/handed/over"}
 
@@ -448,6 +451,35 @@ def test_a_sandbox_that_does_not_start(
     assert (result.error.what, result.error.step) == ("It did not start.", None)
     assert sandbox.calls == ["ready", "close"]
     assert stored(order)["error"]["type"] == "Unreachable"
+
+
+def test_a_sandbox_that_dies_in_the_middle(
+    order: Order, notebooks: Path, kernel: WarmKernel
+) -> None:
+    """What the cell says, that nobody answers, would lead astray: the run's sandbox was its own."""
+    with start_private() as sandbox:
+        pid = sandbox.ready().pid
+        dies = f"import os\nos.kill({pid}, 9)\nraise ConnectionRefusedError"
+        write_notebook(notebooks / "01_create_key.ipynb", dies)
+        result = run(
+            order,
+            Silent(),
+            sandbox=lambda: sandbox,
+            journal=Ledger,
+            notebooks=notebooks,
+            kernel=kernel,
+        )
+    assert (result.status, result.exit_status, steps_of(result)) == ("failed", 5, "dfnnnnn")
+    assert result.error is not None
+    assert (result.error.type, result.error.step, result.error.cell) == (
+        "SandboxGone",
+        "01_create_key",
+        4,
+    )
+    assert result.error.what == (
+        "The sandbox of this run ended (SIGKILL), and what the run had made ended with it."
+    )
+    assert result.error.fix.startswith("Run it again, as a new run")
 
 
 @pytest.mark.parametrize(
