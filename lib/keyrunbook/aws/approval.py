@@ -67,10 +67,12 @@ def plan_of(run: Run, plan: Plan) -> RunPlan:
 def approve(run: Run, name: str, how: str) -> None:
     """Note in the ledger that the operator approves the plan of that digest, and by what.
 
+    Where it is approved already for the run's step, and not used up, nothing is added.
     Raises ParameterError, naming the plans that there are, when none of the run has the digest.
     """
-    stored(run.ledger, name, run.run_id)
-    if all(entry["digest"] != name for entry in run.ledger.of_kind("approved")):
+    plan = stored(run.ledger, name, run.run_id)["plan"]
+    standing = _standing(run, run.step)
+    if _speaks_of(plan, run.step) and (standing is None or standing["digest"] != name):
         run.record("approved", digest=name, operator=run.identity.arn, how=how)
 
 
@@ -118,11 +120,15 @@ def _standing(run: Run, step: str) -> Mapping[str, Any] | None:
     plans = {entry["digest"]: entry["plan"] for entry in run.ledger.of_kind("plan")}
     for entry in reversed(run.ledger.of_kind("approved")):
         plan = plans[entry["digest"]]
-        if any(one["step"] == step for one in plan["steps"]):
+        if _speaks_of(plan, step):
             ended = [one["n"] for one in run.ledger.of_kind("done", step)]
             used = any(n > entry["n"] for n in ended)
             return None if used else {**entry, "plan": plan}
     return None
+
+
+def _speaks_of(plan: Mapping[str, Any], step: str) -> bool:
+    return any(one["step"] == step for one in plan["steps"])
 
 
 def _forms(run: Run, changes: Iterable[Mapping[str, Any]]) -> list[Form]:
