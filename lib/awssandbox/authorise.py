@@ -91,7 +91,7 @@ class Authoriser:
         """The user or role behind a caller; None for root, services, and what is gone."""
         principal = caller.principal
         arn = {"user": principal.arn, "session": principal.role_arn}.get(principal.kind)
-        found = None if arn is None else self._world.iam.find(arn)
+        found = None if arn is None else self._world.seen_principal(arn)
         return found if found is not None and found.unique_id == principal.unique_id else None
 
     def _global_conditions(self, call: Call, access: Access) -> dict[str, iamaccess.ContextValue]:

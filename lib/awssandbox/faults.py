@@ -7,13 +7,14 @@ turn it is acts; the others count all the same. Counting is done under the world
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from awssandbox import services
 from awssandbox.errors import AwsError
+from awssandbox.late import Late, made, standings
 
 if TYPE_CHECKING:
     from awssandbox.call import Answer, Call
@@ -27,6 +28,8 @@ RESET_BEFORE: Final = "reset_before"
 RESET_AFTER: Final = "reset_after"
 TIMEOUT: Final = "timeout"
 UNKNOWN_TO_KMS: Final = "unknown_to_kms"
+SEEN_LATE: Final = "seen_late"
+EFFECT_LATE: Final = "effect_late"
 RECORD_LATE: Final = "record_late"
 RECORD_TWICE: Final = "record_twice"
 RECORD_NEVER: Final = "record_never"
@@ -35,13 +38,41 @@ CALLS: Final = frozenset(
     {THROTTLE, SERVER_ERROR, UNAVAILABLE, EXPIRED, RESET_BEFORE, RESET_AFTER, TIMEOUT}
 )
 RECORDS: Final = frozenset({RECORD_LATE, RECORD_TWICE, RECORD_NEVER})
-FAULTS: Final = (*sorted(CALLS), UNKNOWN_TO_KMS, *sorted(RECORDS))
-_WITH_SECONDS: Final = frozenset({TIMEOUT, UNKNOWN_TO_KMS, RECORD_LATE})
+_WITH_SECONDS: Final = frozenset({TIMEOUT, UNKNOWN_TO_KMS, SEEN_LATE, EFFECT_LATE, RECORD_LATE})
 _MAKES: Final[Mapping[str, tuple[str, str]]] = {
     "CreateRole": ("Role", "RoleId"),
     "CreateUser": ("User", "UserId"),
 }
 """The IAM operations that make principals, and where their answers have the unique id."""
+_PUTS: Final = """
+    PutUserPolicy DeleteUserPolicy AttachUserPolicy DetachUserPolicy
+    PutGroupPolicy DeleteGroupPolicy AttachGroupPolicy DetachGroupPolicy
+    PutRolePolicy DeleteRolePolicy AttachRolePolicy DetachRolePolicy
+    AddUserToGroup RemoveUserFromGroup CreatePolicyVersion SetDefaultPolicyVersion
+    PutUserPermissionsBoundary DeleteUserPermissionsBoundary
+    PutRolePermissionsBoundary DeleteRolePermissionsBoundary
+    UpdateAssumeRolePolicy TagUser UntagUser TagRole UntagRole
+"""
+CHANGES: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
+    UNKNOWN_TO_KMS: {"iam": frozenset(_MAKES)},
+    SEEN_LATE: {
+        "iam": frozenset(
+            {"CreateRole", "CreateUser", "CreatePolicy", "PutRolePolicy", "AttachRolePolicy"}
+        ),
+        "kms": frozenset({"CreateKey", "CreateAlias"}),
+    },
+    EFFECT_LATE: {
+        "iam": frozenset(_PUTS.split()),
+        "kms": frozenset(
+            {
+                *("PutKeyPolicy", "CreateGrant", "RevokeGrant", "RetireGrant"),
+                *("TagResource", "UntagResource", "CreateAlias", "UpdateAlias", "DeleteAlias"),
+            }
+        ),
+    },
+}
+"""The faults of changes that are made and not seen yet, and the operations that may have each."""
+FAULTS: Final = (*sorted(CALLS), *CHANGES, *sorted(RECORDS))
 _KEYS: Final = ("service", "operation", "fault", "after", "times", "seconds")
 ANY: Final = "*"
 ALWAYS: Final = "always"
@@ -104,9 +135,10 @@ def _rule(place: str, entry: object) -> Rule:
     if fault not in FAULTS:
         raise ScheduleError(f"{place}, fault: {fault!r} is none of {', '.join(FAULTS)}")
     _check_operation(place, service, operation)
-    if fault == UNKNOWN_TO_KMS and (service != "iam" or operation not in _MAKES):
-        names = " and ".join(_MAKES)
-        raise ScheduleError(f"{place}, operation: {fault} is for {names} of iam only")
+    may = CHANGES.get(fault, {service: frozenset({operation})})
+    if service not in may or operation not in {ANY, *may[service]}:
+        names = "; ".join(f"{of}: {', '.join(sorted(may[of]))}" for of in may)
+        raise ScheduleError(f"{place}, operation: {fault} is only for {names}")
     if (fault in _WITH_SECONDS) != ("seconds" in entry):
         wrong = "is needed" if fault in _WITH_SECONDS else "has no meaning"
         raise ScheduleError(f"{place}, seconds: {wrong} with {fault}")
@@ -143,13 +175,22 @@ def _number(place: str, value: object, least: int, *, whole: bool = False) -> fl
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What there was before a call, as far as the schedule may let it be seen for longer."""
+
+    made: tuple[Hashable, object] | None = None
+    standings: Mapping[Hashable, object] = field(default_factory=dict)
+
+
 class Faults:
-    """A schedule in use: its rules, how often each matched, and the principals that are new."""
+    """A schedule in use: its rules, how often each matched, and what is not seen yet."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
         self._matched = [0] * len(self._rules)
         self._known_at: dict[str, datetime] = {}
+        self.late = Late()
 
     def of_call(self, service: str, operation: str) -> Rule | None:
         """The fault of the next call of an operation from outside."""
@@ -159,15 +200,41 @@ class Faults:
         """The fault of the next record of an operation."""
         return self._next(RECORDS, service, operation)
 
-    def note(self, call: Call, answer: Answer) -> None:
-        """Remember a principal that was made, where a rule says that KMS does not know it yet."""
-        if call.service != "iam" or call.operation not in _MAKES:
-            return
-        rule = self._next({UNKNOWN_TO_KMS}, call.service, call.operation)
-        if rule is not None:
+    def before(self, call: Call) -> Before:
+        """What is there before a call that some rule may make late."""
+        makes = self._may(SEEN_LATE, call) and call.operation != "CreateKey"
+        return Before(
+            made(call) if makes else None,
+            standings(call) if self._may(EFFECT_LATE, call) else {},
+        )
+
+    def note(self, call: Call, answer: Answer, before: Before) -> None:
+        """Remember what a call changed, where a rule says that the change is not seen yet."""
+        if until := self._until(UNKNOWN_TO_KMS, call):
             member, unique_id = _MAKES[call.operation]
-            known_at = call.time + timedelta(seconds=rule.seconds)
-            self._known_at[answer.output[member][unique_id]] = known_at
+            self._known_at[answer.output[member][unique_id]] = until
+        if until := self._until(SEEN_LATE, call):
+            # Only CreateKey's answer says what it made.
+            thing, was = before.made or (answer.output["KeyMetadata"]["Arn"], None)
+            self.late.keep(thing, was, until)
+        if until := self._until(EFFECT_LATE, call):
+            after = standings(call)
+            for one, was in before.standings.items():
+                if one in after and after[one] != was:
+                    self.late.keep(("standing", one), was, until)
+
+    def _may(self, fault: str, call: Call) -> bool:
+        return call.operation in CHANGES[fault].get(call.service, ()) and any(
+            rule.fault == fault and rule.matches(call.service, call.operation)
+            for rule in self._rules
+        )
+
+    def _until(self, fault: str, call: Call) -> datetime | None:
+        """When a change is seen, None for at once."""
+        if not self._may(fault, call):
+            return None
+        rule = self._next({fault}, call.service, call.operation)
+        return None if rule is None else call.time + timedelta(seconds=rule.seconds)
 
     def directory(self, directory: Directory, now: datetime) -> Directory:
         """`directory` without the principals that are new at `now`."""

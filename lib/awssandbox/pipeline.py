@@ -145,14 +145,15 @@ def _served(
             known = operation  # its parameters are there, so the record can be about them
             for access in operation.access(call):
                 call.authorise(access)
+            before = None if world.faults is None else world.faults.before(call)
             answer = operation.serve(call)
         except AwsError as refusal:
             if refusal.status != NOT_IMITATED:
                 world.trail.refused(call, known, refusal)
             raise
         world.trail.served(call, operation, answer)
-        if world.faults is not None:
-            world.faults.note(call, answer)
+        if world.faults is not None and before is not None:
+            world.faults.note(call, answer, before)
     return protocol.answer(model, answer.output, request_id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from awssandbox.faults import Faults
     from awssandbox.forward import ServiceAccess
     from awssandbox.kms.principals import Directory
-    from awssandbox.moto_iam import Iam
+    from awssandbox.moto_iam import Iam, IamPrincipal
     from awssandbox.records import Trail
 
 DEFAULT_ACCOUNT = "111122223333"
@@ -24,6 +24,7 @@ DEFAULT_REGION = "us-west-2"
 PARTITION = "aws"
 
 State = TypeVar("State")
+Seen = TypeVar("Seen")
 
 
 class World:
@@ -91,6 +92,20 @@ class World:
         if self.faults is None:
             return self.iam
         return self.faults.directory(self.iam, self.clock.now())
+
+    def seen(self, thing: Hashable, current: Seen) -> Seen:
+        """A thing as reads and decisions see it, where a schedule makes changes late; see `late`.
+
+        A thing that is not seen yet is None.
+        """
+        if self.faults is None:
+            return current
+        return self.faults.late.seen(thing, current, self.clock.now())
+
+    def seen_principal(self, arn: str) -> IamPrincipal | None:
+        """The user or role with this ARN as decisions see it, None if there is none."""
+        found = self.iam.find(arn)
+        return None if found is None else self.seen(("standing", arn), found)
 
     @cached_property
     def authoriser(self) -> Authoriser:

@@ -94,7 +94,15 @@ def test_a_schedule_in_yaml_or_json() -> None:
         ([rule("timeout")], "rule 1, seconds: is needed with timeout"),
         ([rule("timeout", seconds=float("nan"))], "rule 1, seconds: nan is not"),
         ([rule("throttle", every=2)], "rule 1: has no 'every'"),
-        ([rule("unknown_to_kms", seconds=1)], "rule 1, operation: unknown_to_kms is for"),
+        (
+            [rule("unknown_to_kms", seconds=1)],
+            "rule 1, operation: unknown_to_kms is only for iam: CreateRole, CreateUser",
+        ),
+        ([rule("seen_late")], "rule 1, seconds: is needed with seen_late"),
+        ([rule("seen_late", "sts", "*", seconds=1)], "operation: seen_late is only for iam: At"),
+        ([rule("seen_late", operation="PutKeyPolicy", seconds=1)], "; kms: CreateAlias, CreateKey"),
+        ([rule("effect_late", seconds=1)], "rule 1, operation: effect_late is only for iam: Add"),
+        ([rule("effect_late", "*", "*", seconds=1)], "operation: effect_late is only for"),
     ],
 )
 def test_a_schedule_that_is_not_valid_is_refused_with_its_place(text: Any, words: str) -> None:
@@ -143,7 +151,7 @@ def test_the_page_describes_every_fault() -> None:
     described = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
     assert sorted(set(described) & set(FAULTS)) == sorted(FAULTS)
     example = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    - "))
-    assert len(parse(example)) == 5
+    assert len(parse(example)) == 7
 
 
 def test_each_rule_counts_its_own_matches() -> None:
@@ -289,6 +297,270 @@ def test_a_new_role_is_an_invalid_principal_for_some_seconds(sandboxes: Make) ->
     sandbox.world.clock.advance(timedelta(seconds=11))
     kms.put_key_policy(**policy(new))
     kms.create_grant(GranteePrincipal=new, **grant)
+
+
+# Changes that are seen late -----------------------------------------------------------------------
+
+LATER = timedelta(seconds=31)
+
+
+def late(operation: str, service: str = "iam", fault: str = "effect_late", **more: Any) -> Any:
+    return rule(fault, service, operation, seconds=30, **more)
+
+
+def allow(action: str, principal: str | None = None, **more: Any) -> dict[str, Any]:
+    """A statement of an identity policy, or of a key policy where it names a principal."""
+    named = {} if principal is None else {"Principal": {"AWS": principal}}
+    return {"Effect": "Allow", "Action": action, "Resource": "*", **named, **more}
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+ROOT = allow("kms:*", f"arn:aws:iam::{ACCOUNT}:root")
+
+
+def may(client: Any, key: str, **more: Any) -> bool:
+    """Whether the client's principal may encrypt."""
+    try:
+        client.encrypt(KeyId=key, Plaintext=b"x", **more)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDeniedException":
+            raise
+        return False
+    return True
+
+
+class Late:
+    """A sandbox with a schedule, a key, and a client of a role without any policy."""
+
+    def __init__(self, sandboxes: Make, *rules: Any) -> None:
+        self.sandbox = serve(sandboxes, *rules)
+        self.kms, self.iam = self.sandbox.client("kms"), self.sandbox.client("iam")
+        self.key = self.kms.create_key()["KeyMetadata"]["Arn"]
+        self.role = self.sandbox.role("Late", TRUST)
+        self.user = self.sandbox.client("kms", self.sandbox.assume(self.role))
+
+    def wait(self) -> None:
+        self.sandbox.world.clock.advance(LATER)
+
+    def put(self, *statements: dict[str, Any]) -> None:
+        self.kms.put_key_policy(KeyId=self.key, Policy=policy(*statements))
+
+
+def key_policy(late: Late, on: bool) -> None:
+    late.put(*[ROOT, allow("kms:Encrypt", late.role)][: 1 + on])
+
+
+def grant(late: Late, on: bool) -> None:
+    if on:
+        late.kms.create_grant(KeyId=late.key, GranteePrincipal=late.role, Operations=["Encrypt"])
+    else:
+        (made,) = late.kms.list_grants(KeyId=late.key)["Grants"]
+        late.kms.revoke_grant(KeyId=late.key, GrantId=made["GrantId"])
+
+
+def inline(late: Late, on: bool) -> None:
+    if on:
+        late.iam.put_role_policy(
+            RoleName="Late", PolicyName="use", PolicyDocument=policy(allow("kms:Encrypt"))
+        )
+    else:
+        late.iam.delete_role_policy(RoleName="Late", PolicyName="use")
+
+
+def attached(late: Late, on: bool) -> None:
+    change = late.iam.attach_role_policy if on else late.iam.detach_role_policy
+    change(RoleName="Late", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+
+
+TAGGED = {"StringEquals": {"aws:ResourceTag/open": "yes"}}
+TAG = [{"TagKey": "open", "TagValue": "yes"}]
+
+
+def tag(late: Late, on: bool) -> None:
+    if on:
+        late.put(ROOT, allow("kms:Encrypt", late.role, Condition=TAGGED))
+        late.kms.tag_resource(KeyId=late.key, Tags=TAG)
+    else:
+        late.kms.untag_resource(KeyId=late.key, TagKeys=["open"])
+
+
+@pytest.mark.parametrize(
+    ("change", "service", "on", "off"),
+    [
+        (key_policy, "kms", "PutKeyPolicy", "PutKeyPolicy"),
+        (grant, "kms", "CreateGrant", "RevokeGrant"),
+        (tag, "kms", "TagResource", "UntagResource"),
+        (inline, "iam", "PutRolePolicy", "DeleteRolePolicy"),
+        (attached, "iam", "AttachRolePolicy", "DetachRolePolicy"),
+    ],
+)
+def test_what_is_allowed_and_what_is_taken_away_takes_effect_late(
+    sandboxes: Make, change: Callable[[Late, bool], None], service: str, on: str, off: str
+) -> None:
+    """Source: https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html"""
+    one = Late(sandboxes, *(late(name, service, times=ALWAYS) for name in {on, off}))
+    change(one, True)
+    assert not may(one.user, one.key), "not yet allowed"
+    one.wait()
+    assert may(one.user, one.key)
+    change(one, False)
+    assert may(one.user, one.key), "not yet taken away"
+    one.wait()
+    assert not may(one.user, one.key)
+
+
+def test_reads_see_at_once_what_takes_effect_late(sandboxes: Make) -> None:
+    """Also the source of that: https://docs.aws.amazon.com/kms/latest/developerguide/abac.html"""
+    one = Late(sandboxes, late("*", "kms", times=ALWAYS), late("*", times=ALWAYS))
+    for change in (key_policy, grant, inline, attached, tag):
+        change(one, True)
+    assert "kms:Encrypt" in one.kms.get_key_policy(KeyId=one.key)["Policy"]
+    assert len(one.kms.list_grants(KeyId=one.key)["Grants"]) == 1
+    assert one.kms.list_resource_tags(KeyId=one.key)["Tags"] == TAG
+    assert one.iam.get_role_policy(RoleName="Late", PolicyName="use")["PolicyDocument"]
+    assert one.iam.list_attached_role_policies(RoleName="Late")["AttachedPolicies"]
+    assert not may(one.user, one.key)
+
+
+def test_a_grant_token_is_stronger_than_a_late_grant(sandboxes: Make) -> None:
+    """Source: https://docs.aws.amazon.com/kms/latest/developerguide/using-grant-token.html"""
+    one = Late(sandboxes, late("CreateGrant", "kms"))
+    token = one.kms.create_grant(KeyId=one.key, GranteePrincipal=one.role, Operations=["Encrypt"])[
+        "GrantToken"
+    ]
+    assert not may(one.user, one.key)
+    assert may(one.user, one.key, GrantTokens=[token])
+
+
+def test_changes_of_one_thing_take_effect_in_their_order(sandboxes: Make) -> None:
+    one = Late(sandboxes, late("PutKeyPolicy", "kms", after=1))
+    key_policy(one, True)
+    assert may(one.user, one.key)
+    key_policy(one, False)
+    one.put(ROOT, allow("kms:Decrypt", one.role))
+    assert may(one.user, one.key), "the second change is late, and the third after it"
+    one.wait()
+    assert not may(one.user, one.key)
+
+
+def test_a_trust_policy_takes_effect_late(sandboxes: Make) -> None:
+    one = Late(sandboxes, late("UpdateAssumeRolePolicy"))
+    nobody = policy({**TRUST, "Effect": "Deny"})
+    one.iam.update_assume_role_policy(RoleName="Late", PolicyDocument=nobody)
+    one.sandbox.assume(one.role)
+    one.wait()
+    with pytest.raises(ClientError, match="AccessDenied"):
+        one.sandbox.assume(one.role)
+
+
+def test_a_group_s_policy_and_a_default_version_take_effect_late(sandboxes: Make) -> None:
+    one = Late(sandboxes, late("*", times=ALWAYS))
+    user = one.sandbox.client("kms", one.sandbox.user("member"))
+    one.iam.create_group(GroupName="group")
+    one.iam.add_user_to_group(GroupName="group", UserName="member")
+    made = one.iam.create_policy(PolicyName="use", PolicyDocument=policy(allow("kms:List*")))
+    arn = made["Policy"]["Arn"]
+    one.iam.attach_group_policy(GroupName="group", PolicyArn=arn)
+    one.wait()
+    one.iam.create_policy_version(
+        PolicyArn=arn, PolicyDocument=policy(allow("kms:Encrypt")), SetAsDefault=True
+    )
+    assert not may(user, one.key)
+    one.wait()
+    assert may(user, one.key)
+
+
+def missing(call: Callable[..., Any], **parameters: Any) -> bool:
+    """Whether a read does not find what it names."""
+    try:
+        call(**parameters)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchEntity", "NotFoundException"):
+            raise
+        return True
+    return False
+
+
+def test_iam_does_not_show_a_new_role_and_its_policies_at_once(sandboxes: Make) -> None:
+    """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html"""
+    sandbox = serve(sandboxes, late("*", fault="seen_late", times=ALWAYS))
+    iam = sandbox.client("iam")
+    sandbox.role("New", TRUST, allow("kms:ListKeys"))
+    arn = iam.create_policy(
+        PolicyName="new", Path="/of/", PolicyDocument=policy(allow("kms:ListKeys"))
+    )["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName="New", PolicyArn=arn)
+
+    def reads() -> list[bool]:
+        return [
+            missing(iam.get_role, RoleName="New"),
+            missing(iam.list_role_policies, RoleName="New"),
+            missing(iam.get_policy, PolicyArn=arn),
+            iam.list_roles()["Roles"] == [],
+            iam.list_policies(Scope="Local")["Policies"] == [],
+        ]
+
+    assert reads() == [True] * 5
+    assert code(iam.create_role, RoleName="New", AssumeRolePolicyDocument=policy(TRUST)) == (
+        "EntityAlreadyExists",
+        409,
+    )
+    sandbox.world.clock.advance(LATER)
+    assert reads() == [False] * 5
+
+
+def test_iam_shows_a_role_s_policy_as_it_was(sandboxes: Make) -> None:
+    one = Late(sandboxes, late("*", fault="seen_late", times=ALWAYS))
+    one.wait()
+    named = {"RoleName": "Late", "PolicyName": "use"}
+
+    def shown() -> Any:
+        return one.iam.get_role_policy(**named)["PolicyDocument"]["Statement"]
+
+    inline(one, True)
+    assert missing(one.iam.get_role_policy, **named)
+    assert one.iam.list_role_policies(RoleName="Late")["PolicyNames"] == []
+    assert may(one.user, one.key), "it is in effect"
+    one.wait()
+    assert shown() == [allow("kms:Encrypt")]
+    one.iam.put_role_policy(**named, PolicyDocument=policy(allow("kms:Decrypt")))
+    assert shown() == [allow("kms:Encrypt")]
+    one.wait()
+    assert shown() == [allow("kms:Decrypt")]
+    attached(one, True)
+    listed = one.iam.list_attached_role_policies
+    assert listed(RoleName="Late")["AttachedPolicies"] == []
+    one.wait()
+    attached(one, True)
+    assert len(listed(RoleName="Late")["AttachedPolicies"]) == 1, "there already"
+
+
+def test_kms_does_not_show_a_new_key_and_alias_at_once(sandboxes: Make) -> None:
+    """Source: https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html"""
+    sandbox = serve(sandboxes, late("*", "kms", "seen_late", times=ALWAYS))
+    kms = sandbox.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/new", TargetKeyId=key)
+
+    def reads() -> list[bool]:
+        return [
+            missing(kms.describe_key, KeyId=key),
+            missing(kms.describe_key, KeyId="alias/new"),
+            missing(kms.get_key_policy, KeyId=key),
+            kms.list_keys()["Keys"] == [],
+            kms.list_aliases()["Aliases"] == [],
+        ]
+
+    assert reads() == [True] * 5
+    assert code(kms.create_alias, AliasName="alias/new", TargetKeyId=key)[0] == (
+        "AlreadyExistsException"
+    )
+    kms.encrypt(KeyId=key, Plaintext=b"changes and uses know it")
+    sandbox.world.clock.advance(LATER)
+    assert reads() == [False] * 5
 
 
 # Records ------------------------------------------------------------------------------------------

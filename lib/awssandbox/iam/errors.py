@@ -45,6 +45,11 @@ def no_boundary(arn: str) -> AwsError:
     return AwsError("NoSuchEntity", f"Scope ARN: {arn} does not exist or is not attachable.", 404)
 
 
+def not_found(text: str) -> AwsError:
+    """What there is not, or not yet to be seen."""
+    return AwsError("NoSuchEntity", text, 404)
+
+
 def validation(text: str) -> AwsError:
     """A request that is not valid in itself."""
     return AwsError("ValidationError", text)

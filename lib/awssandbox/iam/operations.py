@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from awssandbox.call import DERIVED, Answer, Call, Operation
-from awssandbox.iam import errors
+from awssandbox.iam import errors, unseen
 from awssandbox.iam.access import TABLE, user_name
 from awssandbox.iam.rules import RULES, ask
 from awssandbox.kms.trail import camel
@@ -59,6 +59,8 @@ def _serve(call: Call) -> Answer:
     given = dict(call.parameters)
     if call.operation in _OF_THE_CALLER:
         given["UserName"] = user_name(call)
+    if _reads(call.operation):
+        unseen.check(call)
     if call.operation.startswith("Attach") and _is_attached(call):
         return Answer()
     if call.operation == "UpdateRole":
@@ -67,6 +69,8 @@ def _serve(call: Call) -> Answer:
     if call.operation in _LISTS:
         return Answer(_page(call, given), record_request=asked)
     output = ask(call, call.operation, **given)
+    if call.operation == "GetRolePolicy":
+        output = unseen.role_policy(call, output)
     made = None if _reads(call.operation) else _recorded(output)
     return Answer(output, record_request=asked, record_response=made)
 
@@ -90,7 +94,7 @@ def _page(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
     asked = {name: value for name, value in given.items() if name != "Marker"}
     asked["MaxItems"] = _ENDLESS
     output = dict(ask(call, call.operation, **asked))
-    items = output.get(member, [])
+    items = unseen.listed(call, output.get(member, []))
     prefix = given.get("PathPrefix", "/")
     items = [one for one in items if "Path" not in one or one["Path"].startswith(prefix)]
     if key is not None:

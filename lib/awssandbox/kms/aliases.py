@@ -13,7 +13,7 @@ from awssandbox.call import Access, Answer, Operation, Resource
 from awssandbox.errors import AwsError
 from awssandbox.kms import checks, errors, keystates, trail
 from awssandbox.kms.conditions import alias_access, caller_conditions, key_access
-from awssandbox.kms.lookup import ALIAS_PREFIX, Found, alias_arn, find_for, kms_state
+from awssandbox.kms.lookup import ALIAS_PREFIX, Found, alias_arn, find_for, is_seen, kms_state
 from awssandbox.kms.state import Alias
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _list(call: Call) -> Answer:
     """
     state = kms_state(call.world, call.account, call.region)
     state.forget_deleted(call.world.clock.now())
-    aliases = list(state.aliases.values())
+    aliases = [alias for alias in state.aliases.values() if is_seen(call.world, alias.arn)]
     if "KeyId" in call.parameters:
         key_id = find_for(call).key.key_id
         aliases = [alias for alias in aliases if alias.key_id == key_id]

@@ -6,6 +6,7 @@ Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.htm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import iamaccess
@@ -13,7 +14,7 @@ from iamaccess import ContextValue
 
 from awssandbox.call import Access
 from awssandbox.kms.lookup import Found, kms_state
-from awssandbox.kms.state import KEY_ORIGIN, KEY_SPEC, KEY_USAGE
+from awssandbox.kms.state import KEY_ORIGIN, KEY_SPEC, KEY_USAGE, Key, Standing
 
 if TYPE_CHECKING:
     from awssandbox.call import Call
@@ -108,18 +109,31 @@ def caller_conditions(call: Call) -> dict[str, ContextValue]:
     return values if service is None else {**values, "kms:ViaService": service}
 
 
+def standing(call: Call, key: Key) -> Standing:
+    """What decisions see of a key: what there is, or what there was before a late change.
+
+    A grant whose token the call has counts at once.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/using-grant-token.html
+    """
+    state = kms_state(call.world, key.account, key.region)
+    current = state.standing(key)
+    seen = call.world.seen(("standing", key.arn), current)
+    named = {state.grant_tokens.get(token) for token in call.parameters.get("GrantTokens") or ()}
+    told = {name: grant for name, grant in current.grants.items() if name in named}
+    return replace(seen, grants={**seen.grants, **told}) if told else seen
+
+
 def key_conditions(call: Call, found: Found) -> dict[str, ContextValue]:
     """The condition keys of a request on a key, whatever the operation.
 
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html and, for
     tags and aliases, https://docs.aws.amazon.com/kms/latest/developerguide/abac.html
     """
-    key = found.key
+    seen = standing(call, found.key)
     values: dict[str, ContextValue] = {**caller_conditions(call), **key_kind()}
-    values |= {f"aws:ResourceTag/{k}": v for k, v in key.tags.items()}
-    aliases = kms_state(call.world, key.account, key.region).alias_names(key.key_id)
-    if aliases:
-        values["kms:ResourceAliases"] = aliases
+    values |= {f"aws:ResourceTag/{k}": v for k, v in seen.tags.items()}
+    if seen.aliases:
+        values["kms:ResourceAliases"] = seen.aliases
     if found.alias:
         values["kms:RequestAlias"] = found.alias
     return values
@@ -139,12 +153,15 @@ def key_access(
     `policy` and `grants` stand in for the key's; `action` ("kms:X") for the call's own.
     """
     key = found.key
+    seen = standing(call, key)
+    if grants is None:
+        grants = tuple(grant.for_decision() for grant in seen.grants.values())
     return Access(
         action=action or f"kms:{call.operation}",
         resource=key.arn,
         context={**key_conditions(call, found), **(extra or {})},
-        resource_policies=(policy or key.policy,),
-        grants=key.decision_grants() if grants is None else grants,
+        resource_policies=(policy or seen.policy.parsed,),
+        grants=grants,
         resource_account=key.account,
     )
 

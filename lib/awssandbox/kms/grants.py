@@ -19,6 +19,7 @@ from awssandbox.kms import checks, errors, trail
 from awssandbox.kms.conditions import (
     encryption_context,
     key_access,
+    standing,
     via_service,
 )
 from awssandbox.kms.lookup import Found, find_for, kms_state
@@ -145,7 +146,7 @@ def _create_access(call: Call) -> Sequence[Access]:
             encryption_context_equals=None,
             key_arn=grant.key_arn,
         )
-        for grant in found.key.grants.values()
+        for grant in standing(call, found.key).grants.values()
         if "CreateGrant" in grant.operations and _covers(grant, operations, call)
     )
     return [key_access(call, found, context, grants=parents)]

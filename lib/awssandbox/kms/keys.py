@@ -20,7 +20,7 @@ from awssandbox.kms.conditions import (
     key_kind,
     request_tags,
 )
-from awssandbox.kms.lookup import Found, find_for, key_arn, kms_state
+from awssandbox.kms.lookup import Found, find_for, is_seen, key_arn, kms_state
 from awssandbox.kms.operation import key_operation
 from awssandbox.kms.state import KEY_ORIGIN, KEY_SPEC, KEY_USAGE, Key, new_material
 
@@ -179,9 +179,8 @@ def _list(call: Call) -> Answer:
     """
     state = kms_state(call.world, call.account, call.region)
     state.forget_deleted(call.world.clock.now())
-    keys, more = checks.page(
-        call, state.keys.values(), lambda key: key.key_id, default=100, most=1000
-    )
+    seen = [key for key in state.keys.values() if is_seen(call.world, key.arn)]
+    keys, more = checks.page(call, seen, lambda key: key.key_id, default=100, most=1000)
     listed = [{"KeyId": key.key_id, "KeyArn": key.arn} for key in keys]
     return Answer({"Keys": listed, **more}, record_request=trail.request(call))
 

@@ -77,21 +77,33 @@ def parse(world: World, key_id: str, account: str, region: str) -> Name:
     return name
 
 
-def locate(world: World, name: Name, region: str) -> Found:
-    """The key of a name, whoever asks. Raises AwsError: NotFoundException."""
+READS: Final = ("kms:Describe", "kms:Get", "kms:List")
+"""How the operations begin by which KMS tells about keys."""
+
+
+def locate(world: World, name: Name, region: str, *, seen: bool = False) -> Found:
+    """The key of a name, whoever asks; with `seen`, only if reads see it already.
+
+    Raises AwsError: NotFoundException.
+    """
     state = kms_state(world, name.account, region)
     now = world.clock.now()
     key_id, alias = name.text, None
     if name.is_alias:
         state.forget_deleted(now)
         alias = state.aliases.get(name.text)
-        if alias is None:
+        if alias is None or (seen and not is_seen(world, alias.arn)):
             raise errors.no_alias(alias_arn(world, name.account, region, name.text))
         key_id = alias.key_id
     key = state.key(key_id, now)
-    if key is None:
+    if key is None or (seen and not is_seen(world, key.arn)):
         raise errors.no_key(key_arn(world, name.account, region, key_id))
     return Found(key, alias.name if alias else None)
+
+
+def is_seen(world: World, arn: str) -> bool:
+    """Whether reads see a key or alias already; see `late`."""
+    return world.seen(arn, "there") is not None
 
 
 def resolve_key(world: World, key_id: str, caller_account: str, region: str) -> Key:
@@ -124,11 +136,12 @@ def find(
     name = parse(world, key_id, caller.account, region)
     if name.is_alias and not aliases:
         raise errors.alias_not_accepted()
+    reads = action.startswith(READS)
     if name.account == caller.account:
-        return locate(world, name, region)
+        return locate(world, name, region, seen=reads)
     try:
         if cross_account:
-            return locate(world, name, region)
+            return locate(world, name, region, seen=reads)
     except AwsError as error:
         raise errors.hidden(caller.principal.arn, action) from error
     raise errors.hidden(caller.principal.arn, action)

@@ -125,10 +125,6 @@ class Key:
         """The key policy as GetKeyPolicy shows it."""
         return self.stored_policy.text
 
-    def decision_grants(self) -> tuple[iamaccess.Grant, ...]:
-        """The key's grants as the decision engine reads them."""
-        return tuple(grant.for_decision() for grant in self.grants.values())
-
     def enable(self, now: datetime) -> None:
         """Let the key be used; a rotation that it missed while disabled is made now, once.
 
@@ -157,6 +153,16 @@ class Key:
         Source: https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html
         """
         return next((m.secret for m in self.materials if m.material_id == material_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a decision about a key rests on; `aliases` are names."""
+
+    policy: StoredPolicy
+    grants: Mapping[str, KeyGrant]
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -193,6 +199,11 @@ class KmsState:
         for key in gone:
             del self.keys[key.key_id]
             self.aliases = {n: a for n, a in self.aliases.items() if a.key_id != key.key_id}
+
+    def standing(self, key: Key) -> Standing:
+        """What decisions about a key rest on now."""
+        aliases = self.alias_names(key.key_id)
+        return Standing(key.stored_policy, dict(key.grants), key.tags, aliases)
 
     def alias_names(self, key_id: str) -> tuple[str, ...]:
         """The names of a key's aliases, in order."""

@@ -76,7 +76,7 @@ def _get_access_key_info(call: Call) -> Answer:
 def _role(call: Call) -> IamPrincipal:
     """Raises AwsError (AccessDenied) when there is no such role."""
     arn = call.parameters["RoleArn"]
-    found = call.world.iam.find(arn)
+    found = call.world.seen_principal(arn)
     if found is None or found.kind != "role":
         raise sessions.no_role(call.caller.principal.arn, arn)
     return found

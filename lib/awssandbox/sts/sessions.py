@@ -196,7 +196,7 @@ def session_for_service(
     operation = OPERATIONS["AssumeRole"]
     context = {"aws:SourceAccount": call.account, "sts:RoleSessionName": session_name}
     try:
-        role = world.iam.find(role_arn)
+        role = world.seen_principal(role_arn)
         if role is None or role.kind != "role":
             raise no_role(service, role_arn)
         assuming.authorise(trusted(role, context))
