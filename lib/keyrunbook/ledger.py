@@ -4,6 +4,10 @@ Every line has `n` (its number), `time` (the service's, ISO 8601 UTC), `step`, `
 
 - ``opened``: who, where, on what; once, at the start of the run
 - ``intent``, ``outcome``: before and after each mutating call
+- ``plan``: what steps would change, under its digest; `chosen` steps and `parameters` of it
+- ``approved``: the plan of that digest may be applied; by whom, and how that was said
+- ``difference``: what made an approved plan stop, since AWS was not as it had been
+- ``account_alias``: the account's alias could not be read, and why
 - ``facts``: values that later steps build on (`key_arn`, `workflow_arn`, …)
 - ``read``: a GetWorkflow call, for whose record the proof looks
 - ``build``: how a build that used the workflow as the execution role came out

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _OF_A_CALL = {"run_id", "outputs_dir", "approve"}
 """Parameters that say which run it is and what is done with it, not what the plan is made of."""
+BY_PARAMETER = "the parameter approve"
 _SHOWN_LINES = 40  # of a difference, in the error; the ledger has it whole
 
 Form = Mapping[str, Any]
@@ -76,8 +77,18 @@ def approve(run: Run, name: str, how: str) -> None:
         run.record("approved", digest=name, operator=run.identity.arn, how=how)
 
 
+def is_needed(run: Run) -> bool:
+    """Whether a change needs an approved plan: on AWS, and wherever a digest is given."""
+    return run.target == "aws" or run.parameters.approve is not None
+
+
 def is_approved(run: Run, plan: Plan) -> bool:
-    """Whether the plan may be applied as it is, as a whole."""
+    """Whether the plan may be applied as it is, as a whole.
+
+    Raises ParameterError when the parameter `approve` is no plan of this run.
+    """
+    if run.parameters.approve is not None:
+        approve(run, run.parameters.approve, BY_PARAMETER)
     standing = _standing(run, plan.step)
     return standing is not None and _planned(run, plan) == _remaining(run, standing, plan.step)
 
@@ -91,11 +102,11 @@ def check(run: Run, plan: Plan, part_of: Callable[[], Plan] | None) -> None:
 
     Raises ParameterError when `approve` is no plan of this run.
     """
-    given = run.parameters.approve
-    if run.target == "sandbox" and given is None:
+    if not is_needed(run):
         return
+    given = run.parameters.approve
     if given is not None:
-        approve(run, given, "the parameter approve")
+        approve(run, given, BY_PARAMETER)
     standing = _standing(run, plan.step)
     if standing is None:
         raise _required(run, plan if part_of is None else part_of())

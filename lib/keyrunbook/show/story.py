@@ -241,11 +241,28 @@ def _rows(one: Told, before: Told | None) -> Iterator[dict[str, str]]:
     elif one.kind == "repaired":
         dropped = f"{fields['dropped_bytes']} bytes of a line that a crash had torn were cut off"
         yield {"what": "the ledger was repaired", "at": at, "because": dropped}
+    elif one.kind == "plan":
+        yield {"what": "planned", "at": at, "because": _planned(fields)}
+    elif one.kind == "approved":
+        because = f"plan {fields['digest']}, by {fields['how']}"
+        yield {"what": "approved", "at": at, "by": fields["operator"], "because": because}
+    elif one.kind == "difference":
+        because = "\n".join(fields["lines"])
+        yield {"what": "✗ not as it was approved", "at": at, "because": because}
     elif one.kind == "done":
         yield {"what": "the step came to its end", "at": at}
     else:  # a kind that only tells
         more = {name: value for name, value in fields.items() if name != "n"}
         yield {"what": one.kind.replace("_", " "), "at": at, "because": _pairs(more)}
+
+
+def _planned(fields: Mapping[str, Any]) -> str:
+    """A stored plan in short: its digest, and the calls of each step."""
+    lines = [f"digest {fields['digest']}"]
+    for step in fields["plan"]["steps"]:
+        calls = ", ".join(change["call"] for change in step["changes"])
+        lines.append(f"{step['step'][:2]}: {calls or 'nothing'}")
+    return "\n".join(lines)
 
 
 def _outcome(change: Told) -> str:

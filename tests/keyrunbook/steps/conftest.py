@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from jobs import Job
+from keyrunbook import policies
 from keyrunbook.aws.clients import Clients, sandbox_clients
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox, start_private
 
@@ -44,3 +45,20 @@ def job(new_job: Callable[..., Job]) -> Job:
 def aws(on_sandbox: Sandbox) -> Clients:
     """Clients of the account's administrator: what happens behind the run's back."""
     return sandbox_clients(on_sandbox.ready())
+
+
+@pytest.fixture
+def on_aws(
+    on_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, new_job: Callable[..., Job], aws: Clients
+) -> Job:
+    """A job on the target aws, whose endpoints are the sandbox's, with a role that is there."""
+    handoff = on_sandbox.ready()
+    monkeypatch.delenv(HANDED_OVER)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", handoff.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", handoff.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", handoff.secret_access_key)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", handoff.region)
+    job = new_job(target="aws", event_wait_seconds=10)
+    trust = policies.to_text(policies.trust_policy(aws.identity.account))
+    aws("iam").create_role(RoleName=job.given["execution_role"], AssumeRolePolicyDocument=trust)
+    return job

@@ -18,29 +18,11 @@ from keyrunbook.aws.clients import Clients
 from keyrunbook.errors import ApprovalRequired, ParameterError
 from keyrunbook.plan import Plan
 from keyrunbook.proof import Outcome
-from keyrunbook.sandboxes import HANDED_OVER, Sandbox
 from keyrunbook.session import Run
 from keyrunbook.steps import STEPS, revoke_access
 from keyrunbook.steps.planning import plan_steps
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def on_aws(
-    on_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, new_job: Callable[..., Job], aws: Clients
-) -> Job:
-    """A job on the target aws, whose endpoints are the sandbox's, with a role that is there."""
-    handoff = on_sandbox.ready()
-    monkeypatch.delenv(HANDED_OVER)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", handoff.endpoint_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", handoff.access_key_id)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", handoff.secret_access_key)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", handoff.region)
-    job = new_job(target="aws", event_wait_seconds=10)
-    trust = policies.to_text(policies.trust_policy(aws.identity.account))
-    aws("iam").create_role(RoleName=job.given["execution_role"], AssumeRolePolicyDocument=trust)
-    return job
 
 
 def planned(job: Job, *numbers: str) -> str:

@@ -1,0 +1,102 @@
+"""How a notebook shows whether a plan may be applied, and lets a person approve it.
+
+On AWS the account's number, or its alias, has to be typed: whoever approves says where. In a
+notebook that nobody sees, the digest is given by the parameter `approve`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from keyrunbook.aws import approval
+from keyrunbook.plan import Plan
+from keyrunbook.show.sentence import Sentence
+
+if TYPE_CHECKING:
+    from keyrunbook.session import Run
+
+
+class Approving:
+    """A step's plan, all that it would change, and whether it is approved.
+
+    Shown on AWS before that, it is stored in the run, and there is a button to approve it.
+    """
+
+    def __init__(self, run: Run, whole: Plan) -> None:
+        self._run = run
+        self._whole = whole
+        self._digest = ""
+
+    def words(self) -> str:
+        """How it stands, as one sentence."""
+        if not len(self._whole):
+            return "Nothing to approve: nothing would be changed."
+        if approval.is_approved(self._run, self._whole):
+            return "✓ Approved: the next cell may apply it."
+        if not approval.is_needed(self._run):
+            return "No approval is needed: this is the sandbox."
+        account = self._run.identity.account
+        return (
+            f"? Waits for approval, account {account}. Without a person: set "
+            f'approve = "{self._stored()}" in the parameters.'
+        )
+
+    def _stored(self) -> str:
+        plan = approval.plan_of(self._run, self._whole)
+        self._digest = approval.store(self._run, plan, [self._whole.step])
+        return self._digest
+
+    def form(self) -> Any:
+        """The field for the account, the button, and what came of it: an ipywidgets box."""
+        import ipywidgets as widgets
+
+        wide = widgets.Layout(width="auto")
+        typed = widgets.Text(
+            description="Account",
+            placeholder="number or alias",
+            description_allow_html=False,
+            continuous_update=True,
+        )
+        button = widgets.Button(
+            description="Approve",
+            disabled=True,
+            tooltip="Approve this plan for the account that is typed",
+        )
+        said = widgets.Label(self.words(), layout=wide)
+        names = self._names()
+
+        def typing(change: Any) -> None:
+            button.disabled = change["new"].strip() not in names
+
+        def pressed(_: Any) -> None:
+            approval.approve(self._run, self._digest, f"the button, for {typed.value.strip()}")
+            button.disabled = typed.disabled = True
+            said.value = self.words()
+
+        typed.observe(typing, names="value")
+        button.on_click(pressed)
+        return widgets.VBox([said, widgets.HBox([typed, button])])
+
+    def _names(self) -> set[str]:
+        """What the account may be called; without its alias where that may not be read."""
+        names = {self._run.identity.account}
+        try:
+            names |= set(self._run.clients("iam").list_account_aliases()["AccountAliases"])
+        except ClientError as error:
+            self._run.record("account_alias", known=False, why=str(error))
+        return names
+
+    def _repr_mimebundle_(self, **more: Any) -> Any:
+        words = self.words()
+        if not words.startswith("?"):
+            return Sentence(words)._repr_mimebundle_()
+        shown, metadata = _bundle(self.form(), **more)
+        return {**shown, **Sentence(words)._repr_mimebundle_()}, metadata
+
+
+def _bundle(form: Any, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What ipywidgets shows, with its metadata."""
+    shown = form._repr_mimebundle_(**more)
+    return shown if isinstance(shown, tuple) else (shown, {})
