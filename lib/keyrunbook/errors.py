@@ -64,6 +64,12 @@ class ApprovalRequired(RunbookError):
     exit_status = 4
 
 
+class ReadOnly(RunbookError):
+    """Something would have to change, and the run may only read; nothing was changed."""
+
+    exit_status = 4
+
+
 class LockOut(RunbookError):
     """A planned key policy would leave its operator unable to change it again; it was not sent."""
 

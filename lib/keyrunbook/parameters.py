@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from keyrunbook.confidential import sensitive, sensitive_description
 from keyrunbook.errors import ParameterError
@@ -49,26 +50,65 @@ class Parameters(BaseModel):
         str | None,
         Field(
             pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+            examples=["20260131-images"],
             description="name of the run and of its folder; unset: the current run, or a new one",
         ),
     ] = None
     outputs_dir: Annotated[
-        str | None, Field(pattern=_PATH, description="where the runs' folders are; unset: outputs/")
+        str | None,
+        Field(
+            pattern=_PATH,
+            examples=["~/runs"],
+            description="where the runs' folders are; unset: outputs/",
+        ),
     ] = None
     target: Annotated[
-        Target | None, Field(description="the embedded sandbox, or a real AWS account")
+        Target | None,
+        Field(examples=["aws"], description="the embedded sandbox, or a real AWS account"),
     ] = None
     region: Annotated[
         str | None,
-        Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="AWS Region; unset: the target's"),
+        Field(
+            pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$",
+            examples=["eu-central-1"],
+            description="AWS Region; unset: the target's",
+        ),
     ] = None
     profile: Annotated[
-        str | None, Field(min_length=1, description="AWS SDK profile; only on the target aws")
+        str | None,
+        Field(
+            min_length=1,
+            examples=["images"],
+            description="AWS SDK profile; only on the target aws",
+        ),
     ] = None
+    account: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9]{12}$",
+            examples=["111122223333"],
+            description="number of the account that the run is for: another is refused; unset: any",
+        ),
+    ] = None
+    use_fips: Annotated[
+        bool | None,
+        Field(
+            examples=[True],
+            description="whether calls go to FIPS endpoints; unset: as the AWS SDK is configured",
+        ),
+    ] = None
+    read_only: Annotated[
+        bool,
+        Field(
+            examples=[True],
+            description="an audit: whatever would change AWS is refused, and said",
+        ),
+    ] = False
     key_alias: Annotated[
         str,
         Field(
             pattern=r"^alias/[A-Za-z0-9/_-]{1,250}$",
+            examples=["alias/images"],
             description="alias of the key, alias/… (not alias/aws/…)",
         ),
     ] = "alias/imagebuilder-workflows"
@@ -76,6 +116,9 @@ class Parameters(BaseModel):
         str | None,
         Field(
             pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$",
+            examples=[
+                "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+            ],
             description="ARN of an existing key to use; unset: a key is created",
         ),
     ] = None
@@ -83,6 +126,7 @@ class Parameters(BaseModel):
         str,
         Field(
             pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/([!-~]+/)?)?[A-Za-z0-9_+=,.@-]{1,64}$",
+            examples=["ImageBuilderExecutionRole"],
             description="name or ARN of the workflow execution role; made on the sandbox",
         ),
     ] = "ImageBuilderExecutionRole"
@@ -90,38 +134,70 @@ class Parameters(BaseModel):
         str,
         Field(
             pattern=r"^[-_A-Za-z0-9][-_A-Za-z0-9 ]{1,126}[-_A-Za-z0-9]$",
+            examples=["encrypted-build"],
             description="name of the workflow",
         ),
     ] = "encrypted-build"
     workflow_version: Annotated[
-        str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", description="its semantic version, x.y.z")
+        str,
+        Field(
+            pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$",
+            examples=["1.0.0"],
+            description="its semantic version, x.y.z",
+        ),
     ] = "1.0.0"
     workflow_type: Annotated[
-        Literal["BUILD", "TEST", "DISTRIBUTION"], Field(description="what the workflow is for")
+        Literal["BUILD", "TEST", "DISTRIBUTION"],
+        Field(examples=["BUILD"], description="what the workflow is for"),
     ] = "BUILD"
     workflow_file: Annotated[
-        str, Field(pattern=_PATH, description="its document, a path relative to notebooks/")
+        str,
+        Field(
+            pattern=_PATH,
+            examples=["workflows/build-image.yaml"],
+            description="its document, a path relative to notebooks/",
+        ),
     ] = "workflows/build-image.yaml"
     approve: Annotated[
         str | None,
         Field(
             pattern=r"^[0-9a-f]{64}$",
+            examples=["0123456789abcdef" * 4],
             description="digest of the plan that may be applied; needed on AWS",
         ),
     ] = None
     event_wait_seconds: Annotated[
         int | None,
-        Field(ge=0, le=7200, description="longest wait for CloudTrail; unset: 30 or, on AWS, 900"),
+        Field(
+            ge=0,
+            le=7200,
+            examples=[900],
+            description="longest wait for CloudTrail; unset: 30 or, on AWS, 900",
+        ),
     ] = None
     pending_window_days: Annotated[
-        int, Field(ge=7, le=30, description="days until a key scheduled for deletion is deleted")
+        int,
+        Field(
+            ge=7,
+            le=30,
+            examples=[30],
+            description="days until a key scheduled for deletion is deleted",
+        ),
     ] = 30
     run_build: Annotated[
         bool | None,
-        Field(description="whether a build exercises the execution role; unset: on the sandbox"),
+        Field(
+            examples=[False],
+            description="whether a build exercises the execution role; unset: on the sandbox",
+        ),
     ] = None
     tags: Annotated[
-        dict[str, str], Field(max_length=40, description="tags for what the run creates")
+        dict[str, str],
+        Field(
+            max_length=40,
+            examples=[{"team": "images"}],
+            description="tags for what the run creates",
+        ),
     ] = Field(default_factory=dict)
 
     @field_validator("key_alias")
@@ -208,14 +284,23 @@ def _explain(error: ValidationError) -> ParameterError:
             problems.append(f"there is no parameter {name!r}")
             continue
         shown = _shown(problem["input"])
-        reason = problem["msg"].removeprefix("Value error, ")
-        problems.append(f"{name}{shown}: {reason} ({field.description})")
+        problems.append(f"{name}{shown}: {_reason(problem, field)} ({field.description})")
     return ParameterError(
         "; ".join(problems) + ".",
         f"Valid parameters are: {', '.join(Parameters.model_fields)}."
         if any("no parameter" in problem for problem in problems)
         else "Correct the parameter and run again.",
     )
+
+
+def _reason(problem: Mapping[str, Any], field: FieldInfo) -> str:
+    """What is wrong, and what would be right: a value, not a regular expression."""
+    reason: str = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_pattern_mismatch":
+        reason = "has not the right form"
+    if problem["type"] == "string_type" and isinstance(problem["input"], int | float):
+        reason += " (papermill's -p takes digits for a number; give it by papermill's -r)"
+    return f"{reason}, such as {(field.examples or [None])[0]!r}"
 
 
 def _shown(value: object) -> str:
@@ -230,6 +315,43 @@ def event_wait_seconds(parameters: Parameters, target: str) -> int:
     """The longest wait for CloudTrail records, in seconds."""
     given = parameters.event_wait_seconds
     return EVENT_WAIT_SECONDS[target] if given is None else given
+
+
+def check_together(parameters: Parameters, target: Target, region: str | None) -> None:
+    """Refuse parameters that contradict each other or the target, before anything is asked or made.
+
+    `region` is the Region that the run works in, None where that is not known yet. A key may be of
+    another account than the run's; it must be of the run's Region.
+
+    Raises ParameterError.
+    """
+    for name in ("profile", "use_fips"):
+        if target == "sandbox" and (given := getattr(parameters, name)):
+            raise ParameterError(
+                f"{name} = {given!r} has no meaning on the sandbox.",
+                f"Leave {name} out, or set target = 'aws'.",
+            )
+    if parameters.key_arn is not None and region is not None:
+        of_key = parameters.key_arn.split(":")[3]
+        if of_key != region:
+            raise ParameterError(
+                f"The key of key_arn = {parameters.key_arn!r} is in {of_key}; the run works in "
+                f"{region}.",
+                f"Give region = {of_key!r}, or a key in {region}.",
+            )
+    if parameters.account is not None:
+        check_role(parameters, parameters.account)
+
+
+def check_role(parameters: Parameters, account: str) -> None:
+    """Raise ParameterError when the execution role is given as another account's."""
+    role = parameters.execution_role
+    if role.startswith("arn:") and (of_role := role.split(":")[4]) != account:
+        raise ParameterError(
+            f"The role of execution_role = {role!r} is of the account {of_role}; the run is for "
+            f"the account {account}.",
+            "Give a role of the account that the run works in.",
+        )
 
 
 def project_dir() -> Path:

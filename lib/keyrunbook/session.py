@@ -13,7 +13,7 @@ from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, Identity, aws_clients, sandbox_clients
 from keyrunbook.errors import ParameterError, RunbookError, StepMissing
 from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, run_folder
-from keyrunbook.parameters import Parameters, Target, outputs_dir
+from keyrunbook.parameters import Parameters, Target, check_role, check_together, outputs_dir
 from keyrunbook.plan import Plan
 from keyrunbook.steps import NEEDS, STEPS
 
@@ -152,7 +152,7 @@ def open_step(step: str, parameters: Parameters) -> Run:
     if opened is not None:
         _check_same(clients, parameters, opened)
     # The operator is known before anything is written: who cannot log in leaves no folder behind.
-    _ = clients.identity
+    _check_place(clients, target, parameters)
     run_id = run_id or new_run_id()
     folder = run_folder(outputs, run_id)
     run = Run(step, run_id, folder, target, parameters, clients)
@@ -177,16 +177,29 @@ def _check_needed(run: Run, needed: str | None) -> None:
 
 def _clients(target: Target, parameters: Parameters, opened: Mapping[str, Any] | None) -> Clients:
     region = parameters.region or (opened or {}).get("region")
+    check_together(parameters, target, region)
+    read_only = parameters.read_only
     if target == "aws":
-        return aws_clients(parameters.profile, region)
-    if parameters.profile is not None:
-        raise ParameterError(
-            f"profile = {parameters.profile!r} has no meaning on the sandbox.",
-            "Leave profile out, or set target = 'aws'.",
+        return aws_clients(
+            parameters.profile, region, use_fips=parameters.use_fips, read_only=read_only
         )
-    clients = sandbox_clients(sandboxes.handed_over() or sandboxes.shared(), region)
+    handoff = sandboxes.handed_over() or sandboxes.shared()
+    clients = sandbox_clients(handoff, region, read_only=read_only)
     clients.renew()
     return clients
+
+
+def _check_place(clients: Clients, target: Target, parameters: Parameters) -> None:
+    """Refuse another account than the parameters name, or another Region than the key's."""
+    account, wanted = clients.identity.account, parameters.account
+    if wanted not in (None, account):
+        raise ParameterError(
+            f"The run is for the account {wanted} (account); {clients.identity.arn} is of the "
+            f"account {account}.",
+            f"Use credentials of the account {wanted}, or correct account.",
+        )
+    check_together(parameters, target, clients.region)
+    check_role(parameters, account)
 
 
 def _elsewhere(clients: Clients, target: Target, opened: Mapping[str, Any]) -> RunbookError | None:

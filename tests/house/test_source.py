@@ -25,7 +25,7 @@ THE_PLACE_THAT_MUTATES = "aws/mutate.py"
 
 
 def literal_partitions(tree: ast.Module) -> Iterator[str]:
-    """Strings with a literal ``arn:aws:``, but for docstrings and what AWS's page prints."""
+    """Strings with a literal ``arn:aws:``, but for docstrings, examples, what AWS's page prints."""
     ignored = {
         id(node)
         for printed in ast.walk(tree)
@@ -33,6 +33,12 @@ def literal_partitions(tree: ast.Module) -> Iterator[str]:
         for node in ast.walk(printed)
     }
     ignored |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    ignored |= {
+        id(node)
+        for given in ast.walk(tree)
+        if isinstance(given, ast.keyword) and given.arg == "examples"
+        for node in ast.walk(given)
+    }
     for node in ast.walk(tree):
         if id(node) in ignored or not isinstance(node, ast.Constant):
             continue
@@ -106,6 +112,8 @@ def test_the_place_that_mutates_does() -> None:
         (literal_partitions, "def f(p):\n    return f'arn:{p}:iam::1:root'", 0),
         (literal_partitions, "def printed_it(a):\n    return f'arn:aws:iam::{a}:root'", 0),
         (literal_partitions, "def f():\n    '''Such as arn:aws:iam::1:root.'''", 0),
+        (literal_partitions, "Field(examples=['arn:aws:iam::1:root'])", 0),
+        (literal_partitions, "Field(default='arn:aws:iam::1:root')", 1),
         (lock_out_bypasses, "kms.create_key(BypassPolicyLockoutSafetyCheck=True)", 1),
         (lock_out_bypasses, "x = {'BypassPolicyLockoutSafetyCheck': True}", 1),
         (mutating_calls, "run.clients('kms').put_key_policy(KeyId='k')", 1),

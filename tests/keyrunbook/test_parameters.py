@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ from keyrunbook import parameters as module
 from keyrunbook.errors import ParameterError
 from keyrunbook.parameters import (
     Parameters,
+    Target,
+    check_together,
     event_wait_seconds,
     project_dir,
     workflow_document,
 )
+from pydantic.fields import FieldInfo
 
 KEY = "arn:aws-cn:kms:cn-north-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
 ROLE = "arn:aws:iam::111122223333:role/"
@@ -27,6 +31,9 @@ VALID = [
     ("region", "us-gov-west-1"),
     ("region", "ap-southeast-7"),
     ("profile", "my profile"),
+    ("account", "012345678901"),
+    ("use_fips", False),
+    ("read_only", True),
     ("key_alias", "alias/a"),
     ("key_alias", "alias/" + "a" * 250),
     ("key_alias", "alias/awsome/key_1"),
@@ -41,6 +48,7 @@ VALID = [
     ("workflow_version", "0.0.1"),
     ("workflow_type", "TEST"),
     ("workflow_file", "workflows/test-image.yaml"),
+    ("approve", "0a" * 32),
     ("event_wait_seconds", 0),
     ("event_wait_seconds", 7200),
     ("pending_window_days", 7),
@@ -59,48 +67,56 @@ def test_valid(name: str, value: Any) -> None:
 
 
 INVALID = [
-    ("run_id", "", "match pattern"),
-    ("run_id", "-a", "match pattern"),
-    ("run_id", "../x", "match pattern"),
-    ("run_id", "a/b", "match pattern"),
-    ("run_id", "a\n", "match pattern"),
-    ("run_id", "é", "match pattern"),
-    ("run_id", "a" * 65, "match pattern"),
-    ("run_id", 12, "valid string"),
-    ("outputs_dir", "", "match pattern"),
-    ("outputs_dir", "a\0b", "match pattern"),
+    ("run_id", "", "has not the right form, such as"),
+    ("run_id", "-a", "has not the right form, such as"),
+    ("run_id", "../x", "has not the right form, such as"),
+    ("run_id", "a/b", "has not the right form, such as"),
+    ("run_id", "a\n", "has not the right form, such as"),
+    ("run_id", "é", "has not the right form, such as"),
+    ("run_id", "a" * 65, "has not the right form, such as"),
+    ("run_id", 12, "papermill's -r"),
+    ("run_id", ["x"], "valid string, such as '20260131-images'"),
+    ("outputs_dir", "", "has not the right form, such as"),
+    ("outputs_dir", "a\0b", "has not the right form, such as"),
     ("target", "moto", "'sandbox' or 'aws'"),
-    ("region", "us-west", "match pattern"),
-    ("region", "us-west-2a", "match pattern"),
-    ("region", "us-west-٢", "match pattern"),
+    ("region", "us-west", "has not the right form, such as"),
+    ("region", "us-west-2a", "has not the right form, such as"),
+    ("region", "us-west-٢", "has not the right form, such as"),
     ("profile", "", "at least 1 character"),
-    ("key_alias", "imagebuilder", "match pattern"),
-    ("key_alias", "alias/", "match pattern"),
-    ("key_alias", "alias/" + "a" * 251, "match pattern"),
-    ("key_alias", "alias/a b", "match pattern"),
+    ("account", "1111", "has not the right form, such as '111122223333'"),
+    ("account", "1111222233٣3", "has not the right form"),
+    ("account", 111122223333, "papermill's -r"),
+    ("use_fips", "yes", "valid boolean"),
+    ("read_only", 1, "valid boolean"),
+    ("key_alias", "imagebuilder", "has not the right form, such as"),
+    ("key_alias", "alias/", "has not the right form, such as"),
+    ("key_alias", "alias/" + "a" * 251, "has not the right form, such as"),
+    ("key_alias", "alias/a b", "has not the right form, such as"),
     ("key_alias", "alias/aws/ebs", "reserved for AWS managed keys"),
     ("key_alias", "alias/AKIAIOSFODNN7EXAMPLE", "looks like a secret"),
-    ("key_arn", "alias/x", "match pattern"),
-    ("key_arn", KEY.replace(":key/", ":alias/"), "match pattern"),
-    ("key_arn", KEY.replace("111122223333", "1111"), "match pattern"),
-    ("execution_role", "", "match pattern"),
-    ("execution_role", "path/Role", "match pattern"),
-    ("execution_role", "R" * 65, "match pattern"),
-    ("execution_role", "Rôle", "match pattern"),
-    ("execution_role", "arn:aws:iam::111122223333:user/ann", "match pattern"),
-    ("execution_role", "arn:aws:iam::111122223333:role/", "match pattern"),
+    ("key_arn", "alias/x", "has not the right form, such as"),
+    ("key_arn", KEY.replace(":key/", ":alias/"), "has not the right form, such as"),
+    ("key_arn", KEY.replace("111122223333", "1111"), "has not the right form, such as"),
+    ("execution_role", "", "has not the right form, such as"),
+    ("execution_role", "path/Role", "has not the right form, such as"),
+    ("execution_role", "R" * 65, "has not the right form, such as"),
+    ("execution_role", "Rôle", "has not the right form, such as"),
+    ("execution_role", "arn:aws:iam::111122223333:user/ann", "has not the right form, such as"),
+    ("execution_role", "arn:aws:iam::111122223333:role/", "has not the right form, such as"),
     ("execution_role", "jane@example.com", "looks like an e-mail address"),
-    ("workflow_name", "ab", "match pattern"),
-    ("workflow_name", " abc", "match pattern"),
-    ("workflow_name", "a.b", "match pattern"),
-    ("workflow_name", "a" * 129, "match pattern"),
+    ("workflow_name", "ab", "has not the right form, such as"),
+    ("workflow_name", " abc", "has not the right form, such as"),
+    ("workflow_name", "a.b", "has not the right form, such as"),
+    ("workflow_name", "a" * 129, "has not the right form, such as"),
     ("workflow_name", "AKIAIOSFODNN7EXAMPLE", "looks like a secret"),
     ("workflow_name", "jane@example.com", "looks like an e-mail address"),
-    ("workflow_version", "1.0", "match pattern"),
-    ("workflow_version", "1.x.x", "match pattern"),
-    ("workflow_version", "1.0.٣", "match pattern"),
+    ("workflow_version", "1.0", "has not the right form, such as"),
+    ("workflow_version", "1.x.x", "has not the right form, such as"),
+    ("workflow_version", "1.0.٣", "has not the right form, such as"),
     ("workflow_type", "build", "'BUILD', 'TEST' or 'DISTRIBUTION'"),
-    ("workflow_file", "", "match pattern"),
+    ("workflow_file", "", "has not the right form, such as"),
+    ("approve", "0A" * 32, "has not the right form"),
+    ("approve", "0a" * 31, "has not the right form"),
     ("event_wait_seconds", -1, "greater than or equal to 0"),
     ("event_wait_seconds", 7201, "less than or equal to 7200"),
     ("event_wait_seconds", "30", "valid integer"),
@@ -132,6 +148,20 @@ def test_refused_with_the_name_and_the_reason(name: str, value: Any, reason: str
     assert reason in caught.value.what
     description = Parameters.model_fields[name].description
     assert f"({description})" in caught.value.what
+
+
+@pytest.mark.parametrize(("name", "field"), Parameters.model_fields.items())
+def test_every_parameter_has_an_example_that_is_valid(name: str, field: FieldInfo) -> None:
+    assert field.examples
+    for example in field.examples:
+        assert getattr(Parameters.load({name: example}), name) == example
+
+
+@pytest.mark.parametrize(("name", "value", "_"), INVALID)
+def test_no_regular_expression_is_shown(name: str, value: Any, _: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        Parameters.load({name: value})
+    assert not re.search(r"pattern|\[0-9|\^|\$", caught.value.what)
 
 
 def test_every_parameter_has_its_limits_in_the_tables() -> None:
@@ -194,8 +224,6 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 def test_the_names_of_a_run_fit_where_they_go() -> None:
     """An IAM policy's name has up to 128 characters of [\\w+=,.@-]; a Sid letters and digits."""
-    import re
-
     from keyrunbook.policies import role_policy
     from keyrunbook.steps.grant_access import policy_name
 
@@ -204,6 +232,51 @@ def test_the_names_of_a_run_fit_where_they_go() -> None:
     assert re.fullmatch(r"[\w+=,.@-]{1,128}", policy_name(run_id), re.ASCII)
     (statement,) = role_policy(run_id, KEY, "aws", "111122223333")["Statement"]
     assert re.fullmatch(r"[A-Za-z0-9]+", statement["Sid"])
+
+
+# Together
+
+
+EUROPE = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+CONTRADICTIONS: list[tuple[Target, str | None, dict[str, Any], list[str]]] = [
+    ("sandbox", None, {"profile": "p"}, ["profile = 'p'", "no meaning on the sandbox"]),
+    ("sandbox", None, {"use_fips": True}, ["use_fips = True", "no meaning on the sandbox"]),
+    ("aws", "us-west-2", {"key_arn": EUROPE}, ["eu-central-1", "us-west-2", EUROPE]),
+    ("sandbox", "us-west-2", {"key_arn": EUROPE}, ["eu-central-1", "us-west-2"]),
+    (
+        "aws",
+        None,
+        {"account": "444455556666", "execution_role": f"{ROLE}R"},
+        ["444455556666", "111122223333"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("target", "region", "given", "named"), CONTRADICTIONS)
+def test_parameters_that_contradict_each_other(
+    target: Target, region: str | None, given: dict[str, Any], named: list[str]
+) -> None:
+    with pytest.raises(ParameterError) as caught:
+        check_together(Parameters(**given), target, region)
+    for word in named:
+        assert word in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("target", "region", "given"),
+    [
+        ("sandbox", None, {}),
+        ("aws", "eu-central-1", {"profile": "p", "use_fips": True, "key_arn": EUROPE}),
+        # A key of a central account is legitimate; only its Region must agree.
+        ("aws", "eu-central-1", {"account": "444455556666", "key_arn": EUROPE}),
+        ("aws", None, {"account": "111122223333", "execution_role": f"{ROLE}R"}),
+        ("aws", None, {"account": "444455556666", "execution_role": "R"}),
+    ],
+)
+def test_parameters_that_go_together(
+    target: Target, region: str | None, given: dict[str, Any]
+) -> None:
+    check_together(Parameters(**given), target, region)
 
 
 # From a notebook

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -19,12 +19,11 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
+from keyrunbook.aws import fips
+from keyrunbook.aws.reading import reads
 from keyrunbook.aws.refusals import explain
-from keyrunbook.errors import CredentialsMissing, ParameterError
+from keyrunbook.errors import CredentialsMissing, ParameterError, ReadOnly
 from keyrunbook.sandboxes import Handoff
-
-_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
-
 
 MAX_ATTEMPTS = 5
 """How often the AWS SDK sends a call at most, its first time included."""
@@ -33,7 +32,8 @@ MAX_ATTEMPTS = 5
 class Clients:
     """Makes and keeps the clients of one run, one a service and Region.
 
-    `sandbox` is the instance id of the sandbox that they talk to, None for AWS.
+    `sandbox` is the instance id of the sandbox that they talk to, None for AWS. With `read_only`
+    every client refuses, before anything is sent, each operation that does more than read.
     """
 
     def __init__(
@@ -43,10 +43,12 @@ class Clients:
         *,
         config: Config,
         sandbox: str | None = None,
+        read_only: bool = False,
         **options: Any,
     ) -> None:
         self.region = region
         self.sandbox = sandbox
+        self.read_only = read_only
         self._session = session
         self._config = config
         self._options = options
@@ -74,6 +76,8 @@ class Clients:
             client = self._session.client(
                 service, region_name=region, config=config, **self._options
             )
+            if self.read_only:
+                client.meta.events.register_first("before-parameter-build", _only_reading)
             client.meta.events.register("before-send", self._note_sending)
             client.meta.events.register("after-call", self._note_time)
             self._kept[place] = client
@@ -124,9 +128,25 @@ class Clients:
     @property
     def is_aws(self) -> bool:
         """Whether the endpoints are AWS's own, by their host names."""
-        services = ("kms", "imagebuilder", "cloudtrail", "iam", "sts")
-        urls = (self(service).meta.endpoint_url for service in services)
-        return all((urlsplit(url).hostname or "").endswith(_AWS_DOMAINS) for url in urls)
+        urls = (self(service).meta.endpoint_url for service in fips.NAMES)
+        return all((urlsplit(url).hostname or "").endswith(_aws_domains()) for url in urls)
+
+
+@cache
+def _aws_domains() -> tuple[str, ...]:
+    """What AWS's host names end in, in all partitions that the SDK knows."""
+    partitions = botocore.session.Session().get_component("data_loader").load_data("partitions")
+    names = ("dnsSuffix", "dualStackDnsSuffix")
+    return tuple({f".{one['outputs'][name]}" for one in partitions["partitions"] for name in names})
+
+
+def _only_reading(model: Any, **_: Any) -> None:
+    service = model.service_model.service_name
+    if not reads(service, model.name):
+        raise ReadOnly(
+            f"{service}:{model.name} was not sent: the run may only read (read_only).",
+            "Leave read_only out to let the run change something.",
+        )
 
 
 class Identity:
@@ -156,7 +176,9 @@ def _config(mode: Literal["standard", "adaptive"], **more: Any) -> Config:
 
 
 @lru_cache(maxsize=1)
-def sandbox_clients(handoff: Handoff, region: str | None = None) -> Clients:
+def sandbox_clients(
+    handoff: Handoff, region: str | None = None, *, read_only: bool = False
+) -> Clients:
     """Clients that reach `handoff`'s endpoint and nothing else, in `region` or the sandbox's.
 
     They are kept for the next step in this process: to make them costs more than a step's calls.
@@ -174,6 +196,7 @@ def sandbox_clients(handoff: Handoff, region: str | None = None) -> Clients:
         session,
         region or handoff.region,
         sandbox=handoff.instance_id,
+        read_only=read_only,
         endpoint_url=handoff.endpoint_url,
         verify=handoff.ca_bundle,
         config=_config(
@@ -186,26 +209,70 @@ def sandbox_clients(handoff: Handoff, region: str | None = None) -> Clients:
     )
 
 
-def aws_clients(profile: str | None, region: str | None) -> Clients:
-    """Clients on the credentials of the AWS SDK's own chain.
+def aws_session(
+    profile: str | None, region: str | None, use_fips: bool | None = None
+) -> tuple[boto3.Session, bool]:
+    """A session on the AWS SDK's own configuration, and whether it takes FIPS endpoints.
 
-    Raises ParameterError for an unknown profile or a missing Region, CredentialsMissing when the
-    chain finds no credentials.
+    Asks nothing of AWS. `use_fips` unset means what the configuration says. STS is always that of
+    the Region: what it is asked must be in the Region's CloudTrail, whatever the configuration
+    says of the old global endpoint.
+    Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-sts-regionalized-endpoints.html
+
+    Raises ParameterError for an unknown profile, no Region, one that is none, and one without the
+    FIPS endpoints that are asked for.
     """
+    core = botocore.session.Session(profile=profile)
+    core.set_config_variable("sts_regional_endpoints", "regional")
     try:
-        session = boto3.Session(profile_name=profile, region_name=region)
-        credentials = session.get_credentials()
+        session = boto3.Session(botocore_session=core, region_name=region)
+        with_fips = core.get_config_variable("use_fips_endpoint") if use_fips is None else use_fips
     except ProfileNotFound as error:
         raise ParameterError(
             f"{error}.", "Give a profile of your AWS configuration by --profile (profile)."
         ) from error
+    except BotoCoreError as error:
+        raise explain(error) from error
     if session.region_name is None:
         raise ParameterError(
             "No AWS Region is set.", "Give one by --region (region), or set AWS_DEFAULT_REGION."
         )
+    if with_fips and (without := fips.missing(session.region_name)):
+        raise ParameterError(
+            f"use_fips: in {session.region_name} there is no FIPS endpoint of "
+            f"{', '.join(without)}.",
+            f"Leave use_fips out, or work elsewhere: {fips.told()}.",
+        )
+    return session, bool(with_fips)
+
+
+def aws_clients(
+    profile: str | None,
+    region: str | None,
+    *,
+    use_fips: bool | None = None,
+    read_only: bool = False,
+) -> Clients:
+    """Clients on the credentials of the AWS SDK's own chain.
+
+    Raises as `aws_session` does, ParameterError too where FIPS endpoints are asked for and the
+    configuration names others, and CredentialsMissing when the chain finds no credentials.
+    """
+    session, with_fips = aws_session(profile, region, use_fips)
+    try:
+        credentials = session.get_credentials()
+    except BotoCoreError as error:
+        raise explain(error) from error
     if credentials is None:
         raise CredentialsMissing(
             "The AWS SDK found no credentials.",
             "Log in (aws sso login), set a profile by --profile, or export credentials.",
         )
-    return Clients(session, session.region_name, config=_config("adaptive"))
+    config = _config("adaptive", use_fips_endpoint=with_fips)
+    clients = Clients(session, session.region_name, config=config, read_only=read_only)
+    if with_fips and not clients.is_aws:
+        raise ParameterError(
+            f"use_fips: the endpoint {clients.endpoint} is not AWS's.",
+            "Unset the endpoint variables (AWS_ENDPOINT_URL…), or leave use_fips out.",
+        )
+    return clients

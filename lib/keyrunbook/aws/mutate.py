@@ -16,7 +16,7 @@ from iamaccess import Outcome
 from keyrunbook.access import keeps_control
 from keyrunbook.aws import approval, who
 from keyrunbook.aws.refusals import code_of, explain
-from keyrunbook.errors import LockOut
+from keyrunbook.errors import LockOut, ReadOnly
 from keyrunbook.plan import DOCUMENTS, Applied, Change, Plan, fill, shown
 
 if TYPE_CHECKING:
@@ -28,18 +28,29 @@ def apply(run: Run, plan: Plan, part_of: Callable[[], Plan] | None = None) -> Ap
 
     `part_of` plans the whole of a step that applies its plan in parts.
 
-    Raises ApprovalRequired where nobody approved exactly this on AWS, RunBusy while another
-    process applies a step of the run, and LockOut for a key policy under which the operator could
-    not change it again, all before anything is changed; AwsRefused (or Unreachable,
-    CredentialsMissing) at the first call that AWS refuses: the changes before it stay, and the
-    ledger holds them.
+    Raises ReadOnly in a run that may only read, ApprovalRequired where nobody approved exactly this
+    on AWS, RunBusy while another process applies a step of the run, and LockOut for a key policy
+    under which the operator could not change it again, all before anything is changed; AwsRefused
+    (or Unreachable, CredentialsMissing) at the first call that AWS refuses: the changes before it
+    stay, and the ledger holds them.
     """
     if not plan.changes:
         return Applied(plan.step)
+    if run.parameters.read_only:
+        raise _only_read(plan if part_of is None else part_of())
     with run.ledger.applying():
         approval.check(run, plan, part_of)
         _check_lock_out(run, plan)
         return Applied(plan.step, tuple((change, _make(run, change)) for change in plan))
+
+
+def _only_read(plan: Plan) -> ReadOnly:
+    changes = "\n".join(f"  {change.call}: {change.why}" for change in plan)
+    return ReadOnly(
+        f"{plan.step} would change AWS, and the run may only read (read_only). Nothing was "
+        f"changed. It would be:\n{changes}",
+        "Leave read_only out to have it changed.",
+    )
 
 
 def _check_lock_out(run: Run, plan: Plan) -> None:

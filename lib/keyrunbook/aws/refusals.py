@@ -5,11 +5,18 @@ from __future__ import annotations
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigNotFound,
+    ConfigParseError,
+    CredentialRetrievalError,
     HTTPClientError,
+    InvalidConfigError,
+    LoginError,
     NoCredentialsError,
     PartialCredentialsError,
-    SSOTokenLoadError,
-    UnauthorizedSSOTokenError,
+    RefreshWithMFAUnsupportedError,
+    SSOError,
+    TokenRetrievalError,
+    UnknownCredentialError,
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
@@ -33,6 +40,15 @@ _THROTTLED = {
     "RequestLimitExceeded",
 }
 
+_BAD_CONFIGURATION = (
+    ConfigNotFound,
+    ConfigParseError,
+    CredentialRetrievalError,
+    InvalidConfigError,
+    RefreshWithMFAUnsupportedError,
+    UnknownCredentialError,
+)
+
 _LOCKS_OUT = "will not allow you to update the key policy"
 """KMS's lock-out check, of CreateKey and PutKeyPolicy.
 
@@ -49,24 +65,32 @@ def explain(error: BotoCoreError | ClientError) -> RunbookError:
     """The run's error for what boto3 raised; AWS's own text is part of it."""
     if isinstance(error, ClientError):
         return _refused(error)
+    what = f"{error}".rstrip(". ")
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return CredentialsMissing(f"{error}.", "Log in, or give a profile by --profile.")
-    if isinstance(error, SSOTokenLoadError | UnauthorizedSSOTokenError):
-        return CredentialsMissing(f"{error}.", "Log in again: aws sso login")
+        return CredentialsMissing(f"{what}.", "Log in, or give a profile by --profile.")
+    if isinstance(error, SSOError | TokenRetrievalError):
+        return CredentialsMissing(f"{what}.", "Log in again: aws sso login")
+    if isinstance(error, LoginError):
+        return CredentialsMissing(f"{what}.", "Log in again: aws login")
+    if isinstance(error, _BAD_CONFIGURATION):
+        return CredentialsMissing(
+            f"The AWS SDK got no credentials: {what}.",
+            "Correct what it names in your AWS configuration, or give another profile.",
+        )
     if isinstance(error, NoConnectionError | HTTPClientError):
         return Unreachable(
-            f"The endpoint could not be reached: {error}.",
+            f"The endpoint could not be reached: {what}.",
             "Check the network, the Region and any endpoint variables; on the sandbox, see "
             "runbook sandbox --status",
         )
-    return RunbookError(f"The AWS SDK gave up: {error}.", "Correct what it names and run again.")
+    return RunbookError(f"The AWS SDK gave up: {what}.", "Correct what it names and run again.")
 
 
 def _refused(error: ClientError) -> RunbookError:
     code = code_of(error)
     text = error.response.get("Error", {}).get("Message", "")
     operation = error.operation_name
-    what = f"AWS refused {operation}: {code}: {text}"
+    what = f"AWS refused {operation}: {code}: {text}".rstrip()
     if code in _BAD_CREDENTIALS:
         return CredentialsMissing(what, "Renew the credentials and run the step again.")
     if code in _ACCESS_DENIED:
