@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
-from keyrunbook.aws.clients import MAX_ATTEMPTS, Clients, aws_clients, sandbox_clients
+from keyrunbook.aws import fips
+from keyrunbook.aws.clients import (
+    MAX_ATTEMPTS,
+    Clients,
+    aws_clients,
+    aws_session,
+    sandbox_clients,
+)
+from keyrunbook.errors import ParameterError
 from keyrunbook.sandboxes import start_private
+
+SERVICES = ("kms", "imagebuilder", "cloudtrail", "iam", "sts")
 
 
 def retries(client: object) -> tuple[str, int]:
@@ -17,17 +28,26 @@ def retries(client: object) -> tuple[str, int]:
 
 
 @pytest.fixture
-def on_aws(monkeypatch: pytest.MonkeyPatch) -> Clients:
-    """Clients for AWS that no test sends anything with."""
+def on_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials for AWS that no test sends anything with."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
-    return aws_clients(None, "us-west-2")
 
 
-def test_on_aws_the_retries_adapt(on_aws: Clients) -> None:
-    assert retries(on_aws("kms")) == ("adaptive", MAX_ATTEMPTS)
-    assert retries(on_aws.once("kms")) == ("standard", 1)
-    assert on_aws("kms") is on_aws("kms") is not on_aws.once("kms")
+def hosts(clients: Clients) -> dict[str, str]:
+    return {
+        one: clients(one).meta.endpoint_url.removeprefix("https://") for one in sorted(SERVICES)
+    }
+
+
+# Sending again
+
+
+def test_on_aws_the_retries_adapt(on_aws: None) -> None:
+    clients = aws_clients(None, "us-west-2")
+    assert retries(clients("kms")) == ("adaptive", MAX_ATTEMPTS)
+    assert retries(clients.once("kms")) == ("standard", 1)
+    assert clients("kms") is clients("kms") is not clients.once("kms")
 
 
 @pytest.mark.e2e
@@ -44,3 +64,165 @@ def test_a_call_sent_once_makes_one_key_where_the_sdk_would_make_two(tmp_path: P
         assert len(clients("kms").list_keys()["Keys"]) == 1
         clients("kms").create_key()
         assert len(clients("kms").list_keys()["Keys"]) == 3
+
+
+# Who they say they are
+
+
+@pytest.mark.e2e
+def test_cloudtrail_s_record_names_the_project_and_its_version(clients: Clients) -> None:
+    clients.once("kms").list_aliases(Limit=1)
+    found = clients("cloudtrail").lookup_events(
+        LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "ListAliases"}]
+    )
+    agents = {json.loads(one["CloudTrailEvent"])["userAgent"] for one in found["Events"]}
+    assert agents
+    assert all(agent.endswith(f" keyrunbook/{version('keyrunbook')}") for agent in agents)
+
+
+# Where they go
+
+
+REGIONS = [
+    ("us-west-2", "aws", "kms.us-west-2.amazonaws.com", "sts.us-west-2.amazonaws.com"),
+    ("us-east-1", "aws", "kms.us-east-1.amazonaws.com", "sts.us-east-1.amazonaws.com"),
+    ("cn-north-1", "aws-cn", "kms.cn-north-1.amazonaws.com.cn", "sts.cn-north-1.amazonaws.com.cn"),
+    (
+        "us-gov-west-1",
+        "aws-us-gov",
+        "kms.us-gov-west-1.amazonaws.com",
+        "sts.us-gov-west-1.amazonaws.com",
+    ),
+]
+
+
+@pytest.mark.parametrize(("region", "partition", "kms", "sts"), REGIONS)
+def test_each_partition_has_its_own_endpoints_and_sts_is_the_region_s(
+    on_aws: None,
+    monkeypatch: pytest.MonkeyPatch,
+    region: str,
+    partition: str,
+    kms: str,
+    sts: str,
+) -> None:
+    """STS is the Region's also where the configuration asks for the old global endpoint."""
+    monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
+    clients = aws_clients(None, region)
+    assert hosts(clients)["kms"] == kms
+    assert hosts(clients)["sts"] == sts
+    assert clients("kms").meta.partition == partition
+    assert clients.is_aws
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:4566", "https://kms.example.com", "https://amazonaws.com.example.com"]
+)
+def test_an_endpoint_variable_that_names_another_host_is_seen(
+    on_aws: None, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", url)
+    assert not aws_clients(None, "us-west-2").is_aws
+
+
+# FIPS
+
+
+@pytest.mark.parametrize(
+    ("region", "kms", "imagebuilder"),
+    [
+        (
+            "us-west-2",
+            "kms-fips.us-west-2.amazonaws.com",
+            "imagebuilder-fips.us-west-2.amazonaws.com",
+        ),
+        (
+            "us-gov-west-1",
+            "kms-fips.us-gov-west-1.amazonaws.com",
+            "imagebuilder.us-gov-west-1.amazonaws.com",
+        ),
+    ],
+)
+def test_fips_endpoints_where_they_are(
+    on_aws: None, region: str, kms: str, imagebuilder: str
+) -> None:
+    clients = aws_clients(None, region, use_fips=True)
+    assert hosts(clients)["kms"] == kms
+    client = clients("imagebuilder")
+    sent = []
+    client.meta.events.register(
+        "before-send", lambda request, **_: sent.append(request.url) or _answer()
+    )
+    client.list_workflows()
+    assert sent == [f"https://{imagebuilder}/ListWorkflows"]
+    assert clients.is_aws
+
+
+def _answer() -> object:
+    """An empty answer of AWS's, in place of the network."""
+    from botocore.awsrequest import AWSResponse
+
+    class Raw:
+        def stream(self) -> list[bytes]:
+            return [b"{}"]
+
+    return AWSResponse("https://none", 200, {}, Raw())
+
+
+@pytest.mark.parametrize(
+    ("region", "without", "not_without"),
+    [
+        (
+            "eu-central-1",
+            ["EC2 Image Builder", "AWS STS", "AWS CloudTrail"],
+            ["AWS KMS", "AWS IAM"],
+        ),
+        ("ca-central-1", ["AWS STS", "AWS CloudTrail"], ["EC2 Image Builder", "AWS KMS"]),
+        ("cn-north-1", list(fips.NAMES.values()), []),
+    ],
+)
+@pytest.mark.parametrize("by", ["parameter", "environment"])
+def test_fips_where_there_is_none_is_refused_with_the_regions(
+    monkeypatch: pytest.MonkeyPatch,
+    region: str,
+    without: list[str],
+    not_without: list[str],
+    by: str,
+) -> None:
+    """Asked for by the parameter or by the AWS SDK's configuration; no credentials are needed."""
+    if by == "environment":
+        monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    with pytest.raises(ParameterError, match=f"in {region} there is no FIPS endpoint") as caught:
+        aws_session(None, region, True if by == "parameter" else None)
+    assert all(name in caught.value.what for name in without)
+    assert not any(name in caught.value.what for name in not_without)
+    assert (
+        "have one in us-east-1, us-east-2, us-gov-east-1, us-gov-west-1, us-west-1, us-west-2; "
+        "EC2 Image Builder itself in ca-central-1, ca-west-1, us-east-1"
+    ) in caught.value.fix
+
+
+def test_the_parameter_wins_over_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    _, with_fips = aws_session(None, "eu-central-1", use_fips=False)
+    assert with_fips is False
+    _, with_fips = aws_session(None, "us-west-2")
+    assert with_fips is True
+
+
+def test_fips_and_endpoints_that_are_not_aws_s(
+    on_aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    with pytest.raises(ParameterError, match="is not AWS's"):
+        aws_clients(None, "us-west-2", use_fips=True)
+
+
+def test_the_sdk_s_own_choice_of_a_fips_host_proves_nothing(on_aws: None) -> None:
+    """Why there is a table: the SDK makes up a host where Image Builder has none."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(use_fips_endpoint=True)
+    client = boto3.client("imagebuilder", region_name="eu-central-1", config=config)
+    assert client.meta.endpoint_url == "https://imagebuilder-fips.eu-central-1.amazonaws.com"
+    assert "EC2 Image Builder" in fips.missing("eu-central-1")
