@@ -191,6 +191,63 @@ class Parameters(BaseModel):
             description="whether a build exercises the execution role; unset: on the sandbox",
         ),
     ] = None
+    build_recipe: Annotated[
+        str | None,
+        Field(
+            pattern=r"^arn:aws[a-z-]*:imagebuilder:[a-z0-9-]+:[0-9]{12}:(image|container)-recipe/"
+            r"[a-z0-9-_]+/[0-9]+\.[0-9]+\.[0-9]+$",
+            examples=["arn:aws:imagebuilder:eu-central-1:111122223333:image-recipe/base/1.0.0"],
+            description="ARN of the recipe that a build on AWS uses; only with run_build there",
+        ),
+    ] = None
+    build_infrastructure: Annotated[
+        str | None,
+        Field(
+            pattern=r"^arn:aws[a-z-]*:imagebuilder:[a-z0-9-]+:[0-9]{12}:"
+            r"infrastructure-configuration/[a-z0-9-_]+$",
+            examples=[
+                "arn:aws:imagebuilder:eu-central-1:111122223333:infrastructure-configuration/base"
+            ],
+            description="ARN of the infrastructure configuration that a build on AWS uses",
+        ),
+    ] = None
+    build_wait_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=3000,
+            examples=[1800],
+            description="longest wait, for each build on AWS, until it has used the workflow",
+        ),
+    ] = 1800
+    revoke_by: Annotated[
+        Literal["remove", "deny"],
+        Field(
+            examples=["deny"],
+            description="what closes the role's paths: removing them, or an explicit Deny",
+        ),
+    ] = "remove"
+    revoke_others: Annotated[
+        bool,
+        Field(
+            examples=[True],
+            description="whether remove also takes others' key policy statements for this role",
+        ),
+    ] = False
+    delete_used_workflow: Annotated[
+        bool,
+        Field(
+            examples=[True],
+            description="whether a workflow goes that pipelines or running builds name",
+        ),
+    ] = False
+    delete_used_key: Annotated[
+        bool,
+        Field(
+            examples=[True],
+            description="whether a key of this run is scheduled that others have used, too",
+        ),
+    ] = False
     tags: Annotated[
         dict[str, str],
         Field(
@@ -339,6 +396,7 @@ def check_together(parameters: Parameters, target: Target, region: str | None) -
                 f"{region}.",
                 f"Give region = {of_key!r}, or a key in {region}.",
             )
+    _check_build(parameters, target, region)
     if parameters.account is not None:
         check_role(parameters, parameters.account)
 
@@ -352,6 +410,42 @@ def check_role(parameters: Parameters, account: str) -> None:
             f"the account {account}.",
             "Give a role of the account that the run works in.",
         )
+
+
+BUILD = ("build_recipe", "build_infrastructure")
+"""The parameters that say what a build on AWS is made of."""
+
+
+def _check_build(parameters: Parameters, target: Target, region: str | None) -> None:
+    builds = target == "aws" and parameters.run_build is True
+    for name in BUILD:
+        given = getattr(parameters, name)
+        if builds and given is None:
+            raise ParameterError(
+                f"run_build = True builds on AWS, and {name} is not set.",
+                f"Give {' and '.join(BUILD)}, or leave run_build out.",
+            )
+        if not builds and given is not None:
+            raise ParameterError(
+                f"{name} = {given!r} has no meaning without a build on AWS.",
+                f"Leave {name} out, or set run_build = True with target = 'aws'.",
+            )
+        if builds and region is not None and given.split(":")[3] != region:
+            raise ParameterError(
+                f"{name} = {given!r} is not of the Region {region}, where the run works.",
+                f"Give one of {region}.",
+            )
+
+
+def check_build_account(parameters: Parameters, account: str) -> None:
+    """Raise ParameterError when what a build is made of is another account's."""
+    for name in BUILD:
+        given = getattr(parameters, name)
+        if given is not None and given.split(":")[4] != account:
+            raise ParameterError(
+                f"{name} = {given!r} is not of this account, {account}.",
+                "Give one of the account that the run works in.",
+            )
 
 
 def project_dir() -> Path:

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 KEY = "arn:aws-cn:kms:cn-north-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
 ROLE = "arn:aws:iam::111122223333:role/"
+BUILDER = "arn:aws-cn:imagebuilder:cn-north-1:111122223333:"
 
 VALID = [
     ("run_id", "x"),
@@ -54,6 +55,13 @@ VALID = [
     ("pending_window_days", 7),
     ("pending_window_days", 30),
     ("run_build", False),
+    ("build_recipe", BUILDER + "container-recipe/my_recipe-1/1.20.3"),
+    ("build_infrastructure", BUILDER + "infrastructure-configuration/my_own-1"),
+    ("build_wait_seconds", 3000),
+    ("revoke_by", "deny"),
+    ("revoke_others", True),
+    ("delete_used_workflow", True),
+    ("delete_used_key", True),
     ("tags", {}),
     ("tags", {f"k{n}": "v" for n in range(40)}),
     ("tags", {"k" * 128: "v" * 256}),
@@ -124,6 +132,15 @@ INVALID = [
     ("pending_window_days", 6, "greater than or equal to 7"),
     ("pending_window_days", 31, "less than or equal to 30"),
     ("run_build", "yes", "valid boolean"),
+    ("build_recipe", BUILDER + "image-recipe/base/x.x.x", "has not the right form, such as"),
+    ("build_recipe", "base", "has not the right form, such as"),
+    ("build_infrastructure", BUILDER + "image-recipe/base/1.0.0", "has not the right form"),
+    ("build_wait_seconds", -1, "greater than or equal to 0"),
+    ("build_wait_seconds", 3001, "less than or equal to 3000"),
+    ("revoke_by", "removing", "'remove' or 'deny'"),
+    ("revoke_others", "yes", "valid boolean"),
+    ("delete_used_workflow", 1, "valid boolean"),
+    ("delete_used_key", 1, "valid boolean"),
     ("tags", "a=b", "valid dictionary"),
     ("tags", {"a": 1}, "valid string"),
     ("tags", {f"k{n}": "v" for n in range(41)}, "at most 40 items"),
@@ -237,6 +254,11 @@ def test_the_names_of_a_run_fit_where_they_go() -> None:
 # Together
 
 
+BUILD: dict[str, Any] = {
+    "run_build": True,
+    "build_recipe": BUILDER + "image-recipe/base/1.0.0",
+    "build_infrastructure": BUILDER + "infrastructure-configuration/base",
+}
 EUROPE = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 CONTRADICTIONS: list[tuple[Target, str | None, dict[str, Any], list[str]]] = [
     ("sandbox", None, {"profile": "p"}, ["profile = 'p'", "no meaning on the sandbox"]),
@@ -249,6 +271,11 @@ CONTRADICTIONS: list[tuple[Target, str | None, dict[str, Any], list[str]]] = [
         {"account": "444455556666", "execution_role": f"{ROLE}R"},
         ["444455556666", "111122223333"],
     ),
+    ("aws", None, {"run_build": True}, ["build_recipe is not set"]),
+    ("aws", None, {**BUILD, "build_infrastructure": None}, ["build_infrastructure is not set"]),
+    ("aws", None, {**BUILD, "run_build": None}, ["no meaning without a build on AWS"]),
+    ("sandbox", None, BUILD, ["build_recipe", "no meaning without a build on AWS"]),
+    ("aws", "us-west-2", BUILD, ["build_recipe", "is not of the Region us-west-2"]),
 ]
 
 
@@ -271,6 +298,9 @@ def test_parameters_that_contradict_each_other(
         ("aws", "eu-central-1", {"account": "444455556666", "key_arn": EUROPE}),
         ("aws", None, {"account": "111122223333", "execution_role": f"{ROLE}R"}),
         ("aws", None, {"account": "444455556666", "execution_role": "R"}),
+        ("aws", "cn-north-1", BUILD),
+        ("aws", None, BUILD),
+        ("sandbox", None, {"run_build": True}),
     ],
 )
 def test_parameters_that_go_together(
