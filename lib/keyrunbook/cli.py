@@ -20,11 +20,11 @@ import click
 from keyrunbook.errors import ParameterError, RunbookError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from keyrunbook.execution.given import FromFile
     from keyrunbook.execution.runner import Sandbox
-    from keyrunbook.parameters import Parameters
+    from keyrunbook.parameters import Parameters, Target
     from keyrunbook.permissions import Where
 
 EXIT_STATUSES = """\b
@@ -127,6 +127,12 @@ def _parameter_options(command: Callable[..., None]) -> Callable[..., None]:
     "parameters and steps that it was made for. Needed on AWS.",
 )
 @click.option(
+    "--read-only",
+    is_flag=True,
+    help="An audit: only what reads can be called. Stops, with status 4, where something would "
+    "have to change, and says what; ends with 0 where everything is so already.",
+)
+@click.option(
     "--json",
     "as_json",
     is_flag=True,
@@ -147,6 +153,7 @@ def run(
     profile: str | None,
     region: str | None,
     approve: str | None,
+    read_only: bool,
     as_json: bool,
     list_parameters: bool,
 ) -> None:
@@ -173,6 +180,7 @@ def run(
       runbook run --steps 00..04 -p key_alias alias/images -p tags '{team: images}'
       runbook run --target aws --profile images --region eu-central-1 --steps 00
       runbook run --target aws --run-id ID --approve DIGEST
+      runbook run --target aws --profile audit -p account 111122223333 --read-only
       runbook run --json | jq -r .verdict
     """
     if list_parameters:
@@ -185,6 +193,7 @@ def run(
         "profile": profile,
         "region": region,
         "approve": approve,
+        "read_only": read_only or None,
     }
     status = _run(pairs, file, {k: v for k, v in options.items() if v is not None}, steps, as_json)
     raise click.exceptions.Exit(status)
@@ -241,6 +250,7 @@ def plan(
     opened = Ledger(folder / found / NAME).opened() or {}
     where = parameters.target or opened.get("target") or "sandbox"
     chosen = chosen or default_selection(where, STEPS).steps
+    _check(parameters, where, opened, chosen)
     run = open_step(chosen[0], parameters.model_copy(update={"run_id": found}))
     planned = plan_steps(run, chosen)
     name = approval.store(run, planned, chosen)
@@ -266,7 +276,7 @@ def _run(
     from keyrunbook.execution.progress import progress_to
     from keyrunbook.execution.runner import Order, run
     from keyrunbook.execution.selection import default_selection, parse_selection
-    from keyrunbook.ledger import NAME, Ledger, run_folder
+    from keyrunbook.ledger import NAME, Ledger
     from keyrunbook.parameters import event_wait_seconds
     from keyrunbook.steps import STEPS
 
@@ -283,14 +293,15 @@ def _run(
     # The steps and the target hang together: a run that is gone on with keeps its target.
     chosen = None if steps is None else parse_selection(steps, STEPS)
     run_id = _run_id(parameters, outputs, STEPS[0] if chosen is None else chosen.steps[0])
-    ledger = Ledger(run_folder(outputs, run_id) / NAME)
-    opened = ledger.opened() or {}
+    opened = Ledger(outputs / run_id / NAME).opened() or {}
     target = parameters.target or opened.get("target") or "sandbox"
+    selection = chosen or default_selection(target, STEPS)
+    _check(parameters, target, opened, selection.steps)
     order = Order(
         run_id=run_id,
         target=target,
         outputs_dir=outputs,
-        selection=chosen or default_selection(target, STEPS),
+        selection=selection,
         all_steps=STEPS,
         parameters={
             name: value
@@ -305,6 +316,28 @@ def _run(
     if as_json:
         click.echo(result.to_json(), nl=False)
     return COULD_NOT_BE_DONE if result.exit_status is None else result.exit_status
+
+
+def _check(
+    parameters: Parameters, target: Target, opened: Mapping[str, Any], steps: Sequence[str]
+) -> None:
+    """Find what would stop a step later on and can be known now, without asking anybody.
+
+    Raises:
+        ParameterError: parameters contradict each other, the target or the AWS configuration, or
+            the workflow document is not one.
+    """
+    from keyrunbook.parameters import check_together, workflow_document
+
+    region = parameters.region or opened.get("region")
+    check_together(parameters, target, region)
+    if target == "aws":
+        from keyrunbook.aws.clients import aws_session
+
+        session, _ = aws_session(parameters.profile, region, parameters.use_fips)
+        check_together(parameters, target, session.region_name)
+    if any(step.startswith("03") for step in steps):
+        workflow_document(parameters)
 
 
 def _sandbox_for(opened: Mapping[str, Any]) -> Callable[[], Sandbox] | None:
