@@ -25,6 +25,7 @@ from iamaccess import Principal
 from awssandbox.call import Caller
 from awssandbox.clock import real_now
 from awssandbox.errors import AwsError, not_imitated
+from awssandbox.payload import UNSIGNED
 from awssandbox.protocol import HttpRequest
 
 if TYPE_CHECKING:
@@ -108,9 +109,24 @@ def authenticate(
         if signature.access_key_id.startswith("ASIA")
         else _long_term(world, signature.access_key_id, token, agent, connection)
     )
+    if signature.service == "s3":
+        _check_payload(request, signature, connection)
     _verify(request, signature, secret, token)
     return caller
 
+
+_S3_NAMES: Final[Mapping[str, tuple[str, int, str]]] = {
+    "InvalidClientTokenId": (
+        "InvalidAccessKeyId",
+        403,
+        "The AWS Access Key Id you provided does not exist in our records.",
+    ),
+    "ExpiredToken": ("ExpiredToken", 400, "The provided token has expired."),
+}
+"""S3's code, status and text, where they are its own.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
 
 _JSON_NAMES: Final[Mapping[str, str]] = {
     "MissingAuthenticationToken": "MissingAuthenticationTokenException",
@@ -127,6 +143,9 @@ def in_words_of(protocol: str, refusal: AwsError) -> AwsError:
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html and
     https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
     """
+    if protocol == "rest-xml" and refusal.code in _S3_NAMES:
+        own, status, text = _S3_NAMES[refusal.code]
+        return AwsError(own, text, status)
     code = _JSON_NAMES.get(refusal.code)
     if code is None or protocol in ("query", "rest-xml"):
         return refusal
@@ -180,11 +199,55 @@ def _session(
     return caller, session.secret_access_key
 
 
+def _check_payload(request: HttpRequest, claimed: Signature, connection: Connection) -> None:
+    """S3's rules: every ``x-amz-`` header is signed, and one of them says what the body is.
+
+    A body that no signature covers is served over TLS only, where AWS's SDKs send it so; one whose
+    chunks are signed, which they also can, is refused as not imitated.
+    Raises AwsError: AccessDenied, InvalidRequest, XAmzContentSHA256Mismatch.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html; the
+    texts are from refusals that users of AWS quote, such as
+    https://github.com/bradleyg/django-s3direct/issues/249 and
+    https://github.com/grosskur/lua-resty-aws/issues/2
+    """
+    given = {name for name in request.headers if name.startswith("x-amz-")}
+    unsigned = sorted(given - set(claimed.signed_headers))
+    if unsigned:
+        raise AwsError(
+            "AccessDenied",
+            "There were headers present in the request which were not signed",
+            403,
+            {"HeadersNotSigned": ", ".join(unsigned)},
+        )
+    digest = request.headers.get("x-amz-content-sha256")
+    if digest is None:
+        text = "Missing required header for this request: x-amz-content-sha256"
+        raise AwsError("InvalidRequest", text)
+    if digest in UNSIGNED:
+        if not connection.secure:
+            raise not_imitated(f"a body without signature ({digest}) over plain HTTP")
+    elif digest.startswith("STREAMING-"):
+        raise not_imitated(f"a body in signed chunks ({digest})")
+    elif digest != hashlib.sha256(request.body).hexdigest():
+        text = "The provided 'x-amz-content-sha256' header does not match what was computed."
+        raise AwsError("XAmzContentSHA256Mismatch", text)
+
+
 class _Signer(SigV4Auth):  # type: ignore[misc]
     """botocore's signer, which signs exactly the headers that the client signed."""
 
     def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
         return request.headers
+
+
+class _S3Signer(_Signer):
+    """S3 takes a path as it is: ``a//b`` and ``a/../b`` are keys.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+    """
+
+    def _normalize_url_path(self, path: str) -> str:
+        return path
 
 
 def _verify(request: HttpRequest, claimed: Signature, secret: str, token: str | None) -> None:
@@ -200,14 +263,16 @@ def _verify(request: HttpRequest, claimed: Signature, secret: str, token: str | 
             raise mismatch
         headers[name] = request.headers[name]
     digest = request.headers.get("x-amz-content-sha256")
-    if digest is not None and digest != hashlib.sha256(request.body).hexdigest():
+    body = digest is None or digest == hashlib.sha256(request.body).hexdigest()
+    if not body and claimed.service != "s3":  # S3's was checked before
         raise mismatch
     url = f"http://{request.headers['host']}{request.path}"
     signed = AWSRequest(
         request.method, f"{url}?{request.query}" if request.query else url, headers, request.body
     )
     signed.context["timestamp"] = timestamp
-    signer: Any = _Signer(
+    kind = _S3Signer if claimed.service == "s3" else _Signer
+    signer: Any = kind(
         Credentials(claimed.access_key_id, secret, token), claimed.service, claimed.region
     )
     text = signer.string_to_sign(signed, signer.canonical_request(signed))

@@ -20,6 +20,7 @@ _REFUSAL: Final[Mapping[str, tuple[str, int]]] = {
     "cloudtrail": ("AccessDeniedException", 400),
     "imagebuilder": ("AccessDeniedException", 403),
     "iam": ("AccessDenied", 403),
+    "s3": ("AccessDenied", 403),
     "sts": ("AccessDenied", 403),
 }
 """The access-denied error of each service, on the wire.

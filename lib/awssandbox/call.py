@@ -130,6 +130,8 @@ class Operation:
 
     `access` may raise AwsError (an unknown key). `refused_request` and `refused_resources` give the
     record of a call that was refused its parameters (None: the call's own) and its resources.
+    A `data_event` is not in the Event history.
+    Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-data-events-with-cloudtrail.html
     """
 
     serve: Callable[[Call], Answer]
@@ -137,3 +139,4 @@ class Operation:
     read_only: bool
     refused_request: Callable[[Call], Mapping[str, Any] | None] | None = None
     refused_resources: Callable[[Call], tuple[Resource, ...]] | None = None
+    data_event: bool = False

@@ -27,6 +27,7 @@ _CONFIG = Config(
     retries={"total_max_attempts": 1, "mode": "standard"},
     ignore_configured_endpoint_urls=True,
     proxies={},
+    s3={"addressing_style": "path"},
 )
 
 
@@ -70,7 +71,7 @@ class ServiceAccess:
                 parts.path or "/",
                 parts.query,
                 {name.lower(): _text(value) for name, value in request.headers.items()},
-                body.encode() if isinstance(body, str) else bytes(body),
+                _bytes(body),
             ),
             self._caller,
             self._region,
@@ -79,6 +80,12 @@ class ServiceAccess:
         response = AWSResponse(request.url, answer.status, dict(answer.headers), None)
         response._content = answer.body
         return response
+
+
+def _bytes(body: Any) -> bytes:
+    if hasattr(body, "read"):  # of S3: a stream in chunks
+        return bytes(body.read())
+    return body.encode() if isinstance(body, str) else bytes(body)
 
 
 def _text(value: str | bytes) -> str:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from botocore.awsrequest import create_request_object, prepare_request_dict
@@ -25,6 +25,8 @@ from awssandbox.services import model
 
 for _name in [name for name in os.environ if name.startswith("MOTO_")]:
     del os.environ[_name]  # they would choose moto's account, policies and regions
+
+Service = Literal["cloudtrail", "iam", "s3"]
 
 _lock = threading.RLock()
 """One for all stores, since moto's services look into each other's."""
@@ -44,9 +46,9 @@ class Store:
     """
 
     def __init__(
-        self, service: str, host: str, first: MutableMapping[Any, Any], *more: Any
+        self, service: Service, host: str, first: MutableMapping[Any, Any], *more: Any
     ) -> None:
-        self._service = service
+        self._service: str = service
         self._host = host
         self._parts: tuple[MutableMapping[Any, Any], ...] = (first, *more)
         self._app = create_backend_app(service)
@@ -79,10 +81,14 @@ class Store:
         made = create_serializer(protocol).serialize_to_request(dict(parameters), operation_model)
         prepare_request_dict(made, endpoint_url=f"https://{self._host.format(region=region)}")
         request = create_request_object(made).prepare()
-        body = request.body or b""
+        sent = request.body or b""
+        sent = sent.encode() if isinstance(sent, str) else sent
         parts = urlsplit(request.url)
+        scope = f"sandbox/20260101/{region}/{self._service}/aws4_request"
         environ = {
             **_headers(request.headers),
+            # moto verifies no signature, but takes requests without one for anonymous.
+            "HTTP_AUTHORIZATION": f"AWS4-HMAC-SHA256 Credential={scope}",
             "REQUEST_METHOD": request.method,
             "SCRIPT_NAME": "",
             "PATH_INFO": _wsgi_path(parts.path),
@@ -91,12 +97,12 @@ class Store:
             "SERVER_NAME": parts.netloc,
             "SERVER_PORT": "443",
             "SERVER_PROTOCOL": "HTTP/1.1",
-            "CONTENT_LENGTH": str(len(body)),
+            "CONTENT_LENGTH": str(len(sent)),
             "HTTP_HOST": parts.netloc,
             "HTTP_X_MOTO_ACCOUNT_ID": account,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "https",
-            "wsgi.input": BytesIO(body.encode() if isinstance(body, str) else body),
+            "wsgi.input": BytesIO(sent),
             "wsgi.errors": BytesIO(),
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
@@ -110,7 +116,9 @@ class Store:
 
         content = b"".join(self._app(environ, start_response))
         status, headers = started[0]
-        response = {"status_code": status, "headers": _Headers(headers), "body": content}
+        stream = status < 300 and operation_model.has_streaming_output
+        body = BytesIO(content) if stream else content
+        response = {"status_code": status, "headers": _Headers(headers), "body": body}
         parsed: dict[str, Any] = create_parser(protocol).parse(
             response, operation_model.output_shape
         )

@@ -20,6 +20,7 @@ from awssandbox import faults, protocol, services
 from awssandbox.authenticate import Connection, authenticate, in_words_of, read_signature
 from awssandbox.call import Call, Caller
 from awssandbox.errors import AwsError, not_imitated
+from awssandbox.payload import opened
 from awssandbox.protocol import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def _served(
     operation = service.operations.get(model.name)
     if operation is None:
         raise not_imitated(f"{service.name}:{model.name}")
+    if service.protocol == "rest-xml":
+        request = opened(request)
     parameters = protocol.parameters_of(model, request)
     with world.lock:
         call = Call(
@@ -148,10 +151,11 @@ def _served(
             before = None if world.faults is None else world.faults.before(call)
             answer = operation.serve(call)
         except AwsError as refusal:
-            if refusal.status != NOT_IMITATED:
+            if refusal.status != NOT_IMITATED and not operation.data_event:
                 world.trail.refused(call, known, refusal)
             raise
-        world.trail.served(call, operation, answer)
+        if not operation.data_event:
+            world.trail.served(call, operation, answer)
         if world.faults is not None and before is not None:
             world.faults.note(call, answer, before)
     return protocol.answer(model, answer.output, request_id)

@@ -1,5 +1,7 @@
 """AWS's wire protocols from the server's side: json 1.1, rest-json and query, by botocore's models.
 
+rest-xml, which only S3 speaks, is in `awssandbox.rest_xml`, loaded when it is needed.
+
 A request is read in three steps, so that who calls is known before what was sent is judged:
 `operation_of` (which operation), `parameters_of` (its parameters, typed), `check` (the model's
 constraints). Answers and errors are written by `answer` and `error`.
@@ -61,6 +63,10 @@ def operation_of(model: ServiceModel, request: HttpRequest) -> OperationModel:
         return _json_operation(model, request)
     if protocol == "query":
         return _query_operation(model, request)
+    if protocol == "rest-xml":
+        from awssandbox import rest_xml
+
+        return rest_xml.operation_of(model, request)
     return _rest_operation(model, request)
 
 
@@ -75,6 +81,10 @@ def parameters_of(operation: OperationModel, request: HttpRequest) -> dict[str, 
         return _query_parameters(operation, request)
     if protocol == "json":
         return _json_structure(operation.input_shape, _json_body(request.body))
+    if protocol == "rest-xml":
+        from awssandbox import rest_xml
+
+        return rest_xml.parameters_of(operation, request)
     return _rest_parameters(operation, request)
 
 
@@ -119,6 +129,10 @@ def answer(operation: OperationModel, output: Mapping[str, Any], request_id: str
     if protocol == "json":
         body = b"" if shape is None else _dump(_to_json(shape, output))
         return HttpResponse(200, _json_headers(operation.service_model, request_id), body)
+    if protocol == "rest-xml":
+        from awssandbox import rest_xml
+
+        return rest_xml.answer(operation, output, request_id)
     return _rest_answer(operation, output, request_id)
 
 
@@ -126,9 +140,10 @@ def error(protocol: str, refusal: AwsError, request_id: str, namespace: str = ""
     """A refusal on the wire, in the form of `protocol` (also of those that are not served)."""
     if protocol in ("query", "ec2", "rest-xml"):
         sender = "Sender" if refusal.status < 500 else "Receiver"
+        more = "".join(f"<{name}>{_escaped(str(v))}</{name}>" for name, v in refusal.fields.items())
         inner = (
             f"<Error><Type>{sender}</Type><Code>{_escaped(refusal.code)}</Code>"
-            f"<Message>{_escaped(refusal.message)}</Message></Error>"
+            f"<Message>{_escaped(refusal.message)}</Message>{more}</Error>"
         )
         request = f"<RequestId>{request_id}</RequestId>"
         if protocol == "query":
@@ -139,6 +154,8 @@ def error(protocol: str, refusal: AwsError, request_id: str, namespace: str = ""
         else:
             text = inner.replace("</Error>", f"{request}</Error>")
         headers = {"Content-Type": "text/xml", "x-amzn-RequestId": request_id}
+        if protocol == "rest-xml":
+            headers = {"Content-Type": "application/xml", "x-amz-request-id": request_id}
         return HttpResponse(refusal.status, headers, text.encode(), refusal)
     if protocol == "smithy-rpc-v2-cbor":
         headers = {"Content-Type": "application/cbor", "x-amzn-RequestId": request_id}
@@ -298,8 +315,11 @@ def _from_timestamp(value: int | float | str, name: str) -> datetime:
         raise _serialization_error(f"The value of {name} is not a timestamp.") from None
 
 
-def _from_text(shape: Shape, value: str, name: str) -> Any:
-    """A value that came as text: in a form, a path, a query string or a header."""
+def from_text(shape: Shape, value: str, name: str) -> Any:
+    """A value that came as text: in a form, a path, a query string or a header.
+
+    Raises AwsError: SerializationException.
+    """
     kind = shape.type_name
     if kind == "string":
         return value
@@ -335,14 +355,14 @@ def _rest_parameters(operation: OperationModel, request: HttpRequest) -> dict[st
         where = member.serialization.get("location")
         wire = member.serialization.get("name", name)
         if where == "uri" and wire in labels:
-            out[name] = _from_text(member, unquote(labels[wire]), name)
+            out[name] = from_text(member, unquote(labels[wire]), name)
         elif where == "querystring" and wire in query:
             if member.type_name == "list":
-                out[name] = [_from_text(member.member, text, name) for text in query[wire]]
+                out[name] = [from_text(member.member, text, name) for text in query[wire]]
             else:
-                out[name] = _from_text(member, query[wire][0], name)
+                out[name] = from_text(member, query[wire][0], name)
         elif where == "header" and wire.lower() in request.headers:
-            out[name] = _from_text(member, request.headers[wire.lower()], name)
+            out[name] = from_text(member, request.headers[wire.lower()], name)
         elif where is None and name == payload:
             if member.type_name == "blob":
                 out[name] = request.body
@@ -388,7 +408,7 @@ def _from_tree(shape: Shape, tree: Any, name: str) -> Any:
     if kind not in ("structure", "list", "map"):
         if isinstance(tree, dict):
             raise _serialization_error(f"The value of {name} is not of the type {kind}.")
-        return _from_text(shape, tree, name)
+        return from_text(shape, tree, name)
     if not isinstance(tree, dict):
         if tree == "" and kind == "list":
             return []
@@ -506,11 +526,11 @@ def _to_json(shape: Shape, value: Any) -> Any:
         raw = value.encode() if isinstance(value, str) else bytes(value)
         return base64.b64encode(raw).decode()
     if kind == "timestamp":
-        return _to_timestamp(shape, value, "unixTimestamp")
+        return to_timestamp(shape, value, "unixTimestamp")
     return value
 
 
-def _to_timestamp(shape: Shape, value: datetime, default: str) -> float | int | str:
+def to_timestamp(shape: Shape, value: datetime, default: str) -> float | int | str:
     style = shape.serialization.get("timestampFormat", default)
     if style == "unixTimestamp":
         seconds = round(value.timestamp(), 3)
@@ -535,7 +555,7 @@ def _rest_answer(
         where = member.serialization.get("location")
         wire = member.serialization.get("name", name)
         if where == "header":
-            headers[wire] = _to_text(member, value)
+            headers[wire] = to_text(member, value)
         elif where == "statusCode":
             status = int(value)
         elif name == payload:
@@ -545,10 +565,11 @@ def _rest_answer(
     return HttpResponse(status, headers, _dump(body))
 
 
-def _to_text(shape: Shape, value: Any) -> str:
+def to_text(shape: Shape, value: Any, times: str = "iso8601") -> str:
+    """A value as text; `times` is the style of timestamps whose shape names none."""
     kind = shape.type_name
     if kind == "timestamp":
-        return str(_to_timestamp(shape, value, "iso8601"))
+        return str(to_timestamp(shape, value, times))
     if kind == "boolean":
         return "true" if value else "false"
     if kind == "blob":
@@ -564,7 +585,7 @@ def _query_answer(
     shape = operation.output_shape
     if shape is not None:
         wrapper = shape.serialization.get("resultWrapper", f"{name}Result")
-        result = f"<{wrapper}>{_xml_members(shape, output)}</{wrapper}>"
+        result = f"<{wrapper}>{xml_members(shape, output)}</{wrapper}>"
     namespace = operation.service_model.metadata["xmlNamespace"]
     text = (
         f'<{name}Response xmlns="{namespace}">{result}<ResponseMetadata>'
@@ -574,7 +595,8 @@ def _query_answer(
     return HttpResponse(200, headers, text.encode())
 
 
-def _xml_members(shape: Shape, value: Mapping[str, Any]) -> str:
+def xml_members(shape: Shape, value: Mapping[str, Any]) -> str:
+    """The elements of a structure's members, without the structure's own."""
     return "".join(
         _xml(shape.members[name], inner, shape.members[name].serialization.get("name", name))
         for name, inner in value.items()
@@ -584,7 +606,7 @@ def _xml_members(shape: Shape, value: Mapping[str, Any]) -> str:
 def _xml(shape: Shape, value: Any, tag: str) -> str:
     kind = shape.type_name
     if kind == "structure":
-        return f"<{tag}>{_xml_members(shape, value)}</{tag}>"
+        return f"<{tag}>{xml_members(shape, value)}</{tag}>"
     if kind == "list":
         if shape.serialization.get("flattened"):
             return "".join(_xml(shape.member, item, tag) for item in value)
@@ -596,7 +618,7 @@ def _xml(shape: Shape, value: Any, tag: str) -> str:
             for key, item in value.items()
         )
         return f"<{tag}>{entries}</{tag}>"
-    return f"<{tag}>{_escaped(_to_text(shape, value))}</{tag}>"
+    return f"<{tag}>{_escaped(to_text(shape, value))}</{tag}>"
 
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

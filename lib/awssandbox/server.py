@@ -48,31 +48,45 @@ class Application:
         else:
             answer = respond(self._world, request, connection)
         headers = {
+            "Content-Length": str(len(answer.body)),  # of S3's HEAD: the object's, in the answer
             **answer.headers,
-            "Content-Length": str(len(answer.body)),
             "Date": format_datetime(self._world.clock.now(), usegmt=True),
         }
         status = HTTPStatus(answer.status)
         start_response(f"{status.value} {status.phrase}", list(headers.items()))
-        return [answer.body]
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
 
 
 def _request(environ: dict[str, Any]) -> HttpRequest:
     path, _, query = environ["REQUEST_URI"].partition("?")
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if not length.isdigit() or int(length) > LARGEST_BODY:
-        raise AwsError(
-            "RequestEntityTooLarge", f"A request has at most {LARGEST_BODY} bytes here.", 413
-        )
+    body = _body(environ)
     headers = {
         name.removeprefix("HTTP_").replace("_", "-").lower(): value
         for name, value in environ.items()
         if name.startswith("HTTP_")
     }
     headers["content-type"] = environ.get("CONTENT_TYPE", "")
-    headers["content-length"] = length
-    body = environ["wsgi.input"].read(int(length)) if int(length) else b""
+    headers["content-length"] = str(len(body))
     return HttpRequest(environ["REQUEST_METHOD"], path or "/", query, headers, body)
+
+
+def _body(environ: dict[str, Any]) -> bytes:
+    length = environ.get("CONTENT_LENGTH") or "0"
+    chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
+    if not length.isdigit() or int(length) > LARGEST_BODY:
+        raise _too_large()
+    if not chunked:
+        return bytes(environ["wsgi.input"].read(int(length))) if int(length) else b""
+    body = bytes(environ["wsgi.input"].read(LARGEST_BODY + 1))
+    if len(body) > LARGEST_BODY:
+        raise _too_large()
+    return body
+
+
+def _too_large() -> AwsError:
+    return AwsError(
+        "RequestEntityTooLarge", f"A request has at most {LARGEST_BODY} bytes here.", 413
+    )
 
 
 class Server(wsgi.Server):

@@ -18,6 +18,7 @@ MODULES: Mapping[str, str] = {
     "iam": "awssandbox.iam",
     "imagebuilder": "awssandbox.imagebuilder",
     "kms": "awssandbox.kms",
+    "s3": "awssandbox.s3",
     "sts": "awssandbox.sts",
 }
 """The package of each served service, by its name in a signature's scope."""
@@ -27,6 +28,7 @@ PROTOCOLS: Mapping[str, str] = {
     "iam": "query",
     "imagebuilder": "rest-json",
     "kms": "json",
+    "s3": "rest-xml",
     "sts": "query",
 }
 
@@ -60,6 +62,15 @@ class Service:
 def botocore_session() -> botocore.session.Session:
     """The process's one botocore session, which keeps the models that it read."""
     return botocore.session.Session()
+
+
+@cache
+def regions(partition: str) -> tuple[str, ...]:
+    """The Regions of a partition that have KMS, by the AWS SDK's own table of endpoints.
+
+    Image Builder is not in that table.
+    """
+    return tuple(botocore_session().get_available_regions("kms", partition))
 
 
 @cache

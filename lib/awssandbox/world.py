@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from awssandbox.forward import ServiceAccess
     from awssandbox.kms.principals import Directory
     from awssandbox.moto_iam import Iam, IamPrincipal
+    from awssandbox.moto_s3 import Buckets
     from awssandbox.records import Trail
 
 DEFAULT_ACCOUNT = "111122223333"
@@ -85,6 +86,13 @@ class World:
         from awssandbox.moto_iam import Iam
 
         return Iam(self)
+
+    @cached_property
+    def buckets(self) -> Buckets:
+        """The buckets of every account, and what is in them."""
+        from awssandbox.moto_s3 import Buckets
+
+        return Buckets(self)
 
     @property
     def principals(self) -> Directory:
