@@ -51,6 +51,8 @@ class Matrix:
     not_read: tuple[str, ...]
     refused: tuple[str, ...] = ()
     """The reads of the role and the key that AWS refused: the permissions that are missing."""
+    malformed: tuple[str, ...] = ()
+    """The policies in AWS that the judge takes for malformed, each with what is wrong and where."""
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from keyrunbook.show.tables import matrix_table
@@ -62,7 +64,8 @@ class Matrix:
 class Read:
     """What was read of a key and a role: the role's ARN and unique id, and its policies.
 
-    `refused`: the permissions for want of which something was not read.
+    `refused`: the permissions for want of which something was not read. `malformed`: the policies
+    that the judge could not read, each with why.
     """
 
     role_arn: str
@@ -70,15 +73,20 @@ class Read:
     key_arn: str
     policies: Policies
     refused: tuple[str, ...] = ()
+    malformed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The operator, and what was read of its own policies and of the key's."""
+    """The operator, and what was read of its own policies and of the key's.
+
+    `malformed`: the policies that the judge could not read, each with why.
+    """
 
     principal: Principal
     key_arn: str
     policies: Policies
+    malformed: tuple[str, ...] = ()
 
 
 def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> tuple[Outcome, str]:
@@ -94,7 +102,10 @@ def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> tuple[Ou
     layers = replace(operator.policies, resource=[policy])
     request = Request(operator.principal, "kms:PutKeyPolicy", operator.key_arn)
     decision, why = _decision(request, layers)
-    return (_by_what_was_read(decision) if decision else Outcome.UNKNOWN), why
+    outcome = _by_what_was_read(decision) if decision else Outcome.UNKNOWN
+    if outcome is Outcome.UNKNOWN and operator.malformed:
+        why += f"; malformed by the judge: {'; '.join(operator.malformed)}"
+    return outcome, why
 
 
 def decided(read: Read | None, operator: Operator) -> Matrix:
@@ -105,7 +116,13 @@ def decided(read: Read | None, operator: Operator) -> Matrix:
     role = _of_role(read) if read else Matrix((), ())
     own, not_read = _of_operator(operator)
     unread = tuple(dict.fromkeys((*role.not_read, *not_read)))
-    return Matrix((*role.cells, *own), unread, read.refused if read else ())
+    malformed = (*(read.malformed if read else ()), *operator.malformed)
+    return Matrix(
+        (*role.cells, *own),
+        unread,
+        read.refused if read else (),
+        tuple(dict.fromkeys(malformed)),
+    )
 
 
 def _of_operator(operator: Operator) -> tuple[list[Cell], tuple[str, ...]]:
@@ -224,6 +241,8 @@ def findings(matrix: Matrix) -> list[Finding]:
     unread = f"; not read: {', '.join(matrix.not_read)}" if matrix.not_read else ""
     if matrix.refused:
         unread += f"; the operator lacks {', '.join(matrix.refused)}"
+    if matrix.malformed:
+        unread += f"; malformed by the judge: {'; '.join(matrix.malformed)}"
     cells = [cell for cell in matrix.cells if cell.principal == ROLE]
     if not cells:
         return []

@@ -1,13 +1,18 @@
-"""Reads the policies that decide over a key and a role. What cannot be read is not known: None."""
+"""Reads the policies that decide over a key and a role. What cannot be read is not known: None.
+
+So is a policy that AWS holds and the judge takes for malformed: one of them is wrong, and nothing
+is decided from it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
-from iamaccess import Grant, Policies, Policy, Principal, parse_policy
+from iamaccess import Grant, MalformedPolicy, Policies, Policy, Principal, parse_policy
 
 from keyrunbook.access import Operator, Read
 from keyrunbook.aws.clients import Clients
@@ -23,6 +28,31 @@ https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """Why layers are not known: permissions that are missing, policies that are malformed."""
+
+    refused: list[str] = field(default_factory=list)
+    malformed: list[str] = field(default_factory=list)
+
+    def unless_read(self, call: Callable[[], T]) -> T | None:
+        """What `call` answers, or None where the operator may not read it, or nobody can."""
+        try:
+            return call()
+        except ClientError as error:
+            if code_of(error) in _DENIED:
+                self.refused.append(f"{_DENIED[code_of(error)]}:{error.operation_name}")
+                return None
+            raise
+        except _Malformed as error:
+            self.malformed.append(str(error))
+            return None
+
+
+class _Malformed(Exception):
+    """A policy of AWS's that the judge cannot read: its name, what is wrong, and where."""
+
+
 def read(clients: Clients, key_arn: str, role_name: str) -> Read | None:
     """The role's and the key's policies, or None when there is no such role."""
     iam = clients("iam")
@@ -32,19 +62,19 @@ def read(clients: Clients, key_arn: str, role_name: str) -> Read | None:
         if code_of(error) == "NoSuchEntity":
             return None
         raise
-    refused: list[str] = []
+    unknown = _Unknown()
+    known = unknown.unless_read
     policies = Policies(
-        identity=_allowed(
-            lambda: list(_policies(iam, "role", role_name, iam.get_role_policy)), refused
-        ),
-        resource=_allowed(lambda: [_key_policy(clients("kms"), key_arn)], refused),
-        grants=_allowed(lambda: list(_grants(clients("kms"), key_arn)), refused),
-        boundary=_allowed(lambda: _boundary(iam, role), refused),
+        identity=known(lambda: list(_policies(iam, "role", role_name, iam.get_role_policy))),
+        resource=known(lambda: [_key_policy(clients("kms"), key_arn)]),
+        grants=known(lambda: list(_grants(clients("kms"), key_arn))),
+        boundary=known(lambda: _boundary(iam, role)),
         session=(),
         service_control=() if clients.sandbox else None,
         resource_control=() if clients.sandbox else None,
     )
-    return Read(role["Arn"], role["RoleId"], key_arn, policies, tuple(dict.fromkeys(refused)))
+    refused = tuple(dict.fromkeys(unknown.refused))
+    return Read(role["Arn"], role["RoleId"], key_arn, policies, refused, tuple(unknown.malformed))
 
 
 def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operator:
@@ -56,19 +86,21 @@ def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operat
     """
     who, iam, kms = clients.identity, clients("iam"), clients("kms")
     kind, _, rest = who.arn.split(":", 5)[5].partition("/")
+    unknown = _Unknown()
+    known = unknown.unless_read
     owner: Mapping[str, Any] | None
     identity: list[Policy] | None
     if kind == "user":
         name = rest.rpartition("/")[2]
-        owner = _allowed(lambda: iam.get_user(UserName=name)["User"])
+        owner = known(lambda: iam.get_user(UserName=name)["User"])
         principal = Principal("user", who.arn, who.account, unique_id=(owner or {}).get("UserId"))
-        identity = _allowed(lambda: list(_of_user(iam, name)))
+        identity = known(lambda: list(_of_user(iam, name)))
     elif kind == "assumed-role":
         name = rest.split("/")[0]
-        owner = _allowed(lambda: iam.get_role(RoleName=name)["Role"])
+        owner = known(lambda: iam.get_role(RoleName=name)["Role"])
         role = owner or {}
         principal = Principal("session", who.arn, who.account, role.get("Arn"), role.get("RoleId"))
-        identity = _allowed(lambda: list(_policies(iam, "role", name, iam.get_role_policy)))
+        identity = known(lambda: list(_policies(iam, "role", name, iam.get_role_policy)))
     elif kind == "root":
         owner, identity = {}, []
         principal = Principal("root", who.arn, who.account)
@@ -77,14 +109,14 @@ def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operat
         principal = Principal("session", who.arn, who.account)
     policies = Policies(
         identity=identity,
-        resource=None if planned else _allowed(lambda: [_key_policy(kms, key_arn)]),
-        grants=() if planned else _allowed(lambda: list(_grants(kms, key_arn))),
-        boundary=None if owner is None else _allowed(lambda: _boundary(iam, owner)),
+        resource=None if planned else known(lambda: [_key_policy(kms, key_arn)]),
+        grants=() if planned else known(lambda: list(_grants(kms, key_arn))),
+        boundary=None if owner is None else known(lambda: _boundary(iam, owner)),
         session=() if kind in ("user", "root") else None,  # nobody can read a session's policy
         service_control=() if clients.sandbox else None,
         resource_control=() if clients.sandbox else None,
     )
-    return Operator(principal, key_arn, policies)
+    return Operator(principal, key_arn, policies, tuple(unknown.malformed))
 
 
 def _boundary(iam: Any, owner: Mapping[str, Any]) -> list[Policy]:
@@ -114,21 +146,6 @@ def _policies(
             yield _managed(iam, policy["PolicyArn"])
 
 
-def _allowed(call: Callable[[], T], refused: list[str] | None = None) -> T | None:
-    """What `call` answers, or None (not known) where the operator may not read it.
-
-    The permission that is missing is added to `refused`.
-    """
-    try:
-        return call()
-    except ClientError as error:
-        if code_of(error) in _DENIED:
-            if refused is not None:
-                refused.append(f"{_DENIED[code_of(error)]}:{error.operation_name}")
-            return None
-        raise
-
-
 def _managed(iam: Any, arn: str) -> Policy:
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     answer = iam.get_policy_version(PolicyArn=arn, VersionId=version)
@@ -137,12 +154,19 @@ def _managed(iam: Any, arn: str) -> Policy:
 
 def _identity(document: Any, name: str) -> Policy:
     text = unquote(document) if isinstance(document, str) else document
-    return parse_policy(text, kind="identity", name=name)
+    return _parsed(text, "identity", name)
 
 
 def _key_policy(kms: Any, key_arn: str) -> Policy:
     text = kms.get_key_policy(KeyId=key_arn, PolicyName="default")["Policy"]
-    return parse_policy(text, kind="resource", name="key policy")
+    return _parsed(text, "resource", "key policy")
+
+
+def _parsed(text: Any, kind: Literal["identity", "resource"], name: str) -> Policy:
+    try:
+        return parse_policy(text, kind=kind, name=name)
+    except MalformedPolicy as error:
+        raise _Malformed(f"{name}: {error}") from error
 
 
 def _grants(kms: Any, key_arn: str) -> Iterable[Grant]:

@@ -224,6 +224,8 @@ def matrix_table(matrix: Matrix) -> Table:
         note = f"Decided by what was read; not read: {', '.join(matrix.not_read)}."
     else:
         note = "Decided from the policies; only a build would be an observation."
+    if matrix.malformed:
+        note += f" Malformed by the judge, so not known: {'; '.join(matrix.malformed)}."
     columns = ("principal", "action", "for", "decision", "because of")
     return Table("Who may use the key", columns, rows, note)
 

@@ -19,4 +19,5 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def clients(sandbox: Sandbox) -> Clients:
     """Fresh clients: event handlers that a test registers stay with it."""
+    sandbox_clients.cache_clear()
     return sandbox_clients(sandbox.ready())
