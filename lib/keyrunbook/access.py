@@ -130,21 +130,39 @@ def _of_operator(operator: Operator) -> tuple[list[Cell], tuple[str, ...]]:
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_forward_access_sessions.html
     """
-    partition, _, region, account = _fields(operator.key_arn)
-    context = {
-        **_pairs(f"arn:{partition}:imagebuilder:{region}:{account}:workflow/build/example/1.0.0/*"),
-        "aws:CalledVia": [IMAGE_BUILDER],
-        "aws:ViaAWSService": True,
-    }
     cells = []
     not_read: tuple[str, ...] = ()
-    for action in build.ACTIONS:
-        request = Request(operator.principal, action, operator.key_arn, context)
+    for request in operator_requests(operator):
         decision, why = _decision(request, operator.policies)
         not_read = decision.not_given if decision else not_read
         outcome = _by_what_was_read(decision) if decision else Outcome.UNKNOWN
-        cells.append(Cell(OPERATOR, action, "a workflow of this account", True, outcome, why))
+        cells.append(
+            Cell(OPERATOR, request.action, "a workflow of this account", True, outcome, why)
+        )
     return cells, not_read
+
+
+def operator_requests(operator: Operator) -> list[Request]:
+    """What Image Builder asks of KMS for the operator, about a workflow of the key's account."""
+    context = {
+        **_pairs(_workflow(operator.key_arn)),
+        "aws:CalledVia": [IMAGE_BUILDER],
+        "aws:ViaAWSService": True,
+    }
+    return [
+        Request(operator.principal, action, operator.key_arn, context) for action in build.ACTIONS
+    ]
+
+
+def role_requests(read: Read) -> list[Request]:
+    """What a build asks of KMS as the execution role, about a workflow of the key's account."""
+    pairs = _pairs(_workflow(read.key_arn))
+    return [Request(_session(read), action, read.key_arn, pairs) for action in build.ACTIONS]
+
+
+def _workflow(key_arn: str) -> str:
+    partition, _, region, account = _fields(key_arn)
+    return f"arn:{partition}:imagebuilder:{region}:{account}:workflow/build/example/1.0.0/*"
 
 
 def _of_role(read: Read) -> Matrix:
@@ -176,14 +194,18 @@ def _of_role(read: Read) -> Matrix:
 
 
 def _ask(read: Read, action: str, context: str | None) -> tuple[Decision | None, str]:
+    pairs = {} if context is None else _pairs(context)
+    return _decision(Request(_session(read), action, read.key_arn, pairs), read.policies)
+
+
+def _session(read: Read) -> Principal:
+    """A session of the execution role, as a build has one."""
     name = read.role_arn.rsplit("/", 1)[-1]
     _, _, _, account = _fields(read.key_arn)
     session = read.role_arn.split(":role/")[0].replace(":iam:", ":sts:")
-    principal = Principal(
+    return Principal(
         "session", f"{session}:assumed-role/{name}/build", account, read.role_arn, read.role_id
     )
-    pairs = {} if context is None else _pairs(context)
-    return _decision(Request(principal, action, read.key_arn, pairs), read.policies)
 
 
 def _pairs(context: str) -> dict[str, ContextValue]:

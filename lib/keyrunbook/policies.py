@@ -12,7 +12,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Document = dict[str, Any]
@@ -56,6 +56,23 @@ def execution_role_statement(run_id: str, role_arn: str, partition: str, account
         "Effect": "Allow",
         "Principal": {"AWS": role_arn},
         "Action": list(ACTIONS),
+        "Resource": "*",
+        "Condition": _workflows_only(partition, account),
+    }
+
+
+def revoked_statement(run_id: str, role_arn: str, partition: str, account: str) -> Document:
+    """What closes every path of the execution role at once: a Deny is stronger than any Allow.
+
+    It denies no more than the job's statements allow, workflows, and re-encrypting them under
+    another key; so whatever else the role does with the key goes on.
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+    """
+    return {
+        "Sid": sid("WorkflowKeyRevoked", run_id),
+        "Effect": "Deny",
+        "Principal": {"AWS": role_arn},
+        "Action": [*ACTIONS, "kms:ReEncryptFrom"],
         "Resource": "*",
         "Condition": _workflows_only(partition, account),
     }
@@ -131,9 +148,55 @@ def with_statement(policy: Mapping[str, Any], statement: Mapping[str, Any]) -> D
 
 def without_statement(policy: Mapping[str, Any], sid: str) -> Document:
     """`policy` without the statement of that Sid."""
+    return _kept(policy, lambda one: one.get("Sid") != sid)
+
+
+def without_role(policy: Mapping[str, Any], role_arn: str) -> Document:
+    """`policy` without the statements that allow this role, or its sessions, and nobody else."""
+    return _kept(policy, lambda one: not _allows_only(one, role_arn))
+
+
+def _kept(policy: Mapping[str, Any], wanted: Callable[[Document], bool]) -> Document:
     result = copy.deepcopy(dict(policy))
-    result["Statement"] = [one for one in _statements(result) if one.get("Sid") != sid]
+    result["Statement"] = [one for one in _statements(result) if wanted(one)]
     return result
+
+
+def _allows_only(statement: Mapping[str, Any], role_arn: str) -> bool:
+    principal = statement.get("Principal")
+    named = principal.get("AWS", []) if isinstance(principal, Mapping) else []
+    names = [named] if isinstance(named, str) else named
+    return (
+        statement.get("Effect") == "Allow"
+        and isinstance(principal, Mapping)
+        and set(principal) == {"AWS"}
+        and bool(names)
+        and all(is_role(name, role_arn) for name in names)
+    )
+
+
+def is_role(principal: str, role_arn: str) -> bool:
+    """Whether a principal is the role, or a session of it (which has the role's name, no path)."""
+    service, _, rest = role_arn.partition(":role/")
+    sessions = f"{service.replace(':iam:', ':sts:')}:assumed-role/{rest.rpartition('/')[2]}/"
+    return principal == role_arn or principal.startswith(sessions)
+
+
+def merged(now: Mapping[str, Any], before: Mapping[str, Any], left: Mapping[str, Any]) -> Document:
+    """`now` with what made `left` of `before` taken back, statement by statement.
+
+    What others changed since stays.
+    """
+    taken = [one for one in _statements(before) if not _among(one, _statements(left))]
+    added = [one for one in _statements(left) if not _among(one, _statements(before))]
+    result = _kept(now, lambda one: not _among(one, added))
+    there = result["Statement"]
+    result["Statement"] = [*there, *(one for one in taken if not _among(one, there))]
+    return result
+
+
+def _among(statement: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> bool:
+    return any(same(statement, other) for other in others)
 
 
 def statement_of(policy: Mapping[str, Any], sid: str) -> Document | None:

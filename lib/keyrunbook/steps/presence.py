@@ -70,15 +70,36 @@ def rotates(run: Run, key_arn: str) -> bool:
 
 def key_policy(run: Run, key_arn: str) -> dict[str, Any]:
     """The key's policy document."""
+    return dict(json.loads(key_policy_text(run, key_arn)))
+
+
+def key_policy_text(run: Run, key_arn: str) -> str:
+    """The key's policy as KMS keeps it: the text that was sent, byte for byte."""
     for step, change in _latest_first(run):
         given = change.parameters
         match change.call:
             case "kms:PutKeyPolicy" if given["KeyId"] == key_arn:
-                return dict(json.loads(given["Policy"]))
+                return str(given["Policy"])
             case "kms:CreateKey" if symbol(step, "key_arn") == key_arn:
-                return dict(json.loads(given["Policy"]))
+                return str(given["Policy"])
     answer = run.clients("kms").get_key_policy(KeyId=key_arn, PolicyName="default")
-    return dict(json.loads(answer["Policy"]))
+    return str(answer["Policy"])
+
+
+def grants(run: Run, key_arn: str) -> list[dict[str, Any]]:
+    """The key's grants, as ListGrants has them."""
+    changed = [change for plan in run.planned for change in plan if change.service == "kms"]
+    if any(symbol("01_create_key", "key_arn") == key_arn for _ in changed):
+        return []  # a key that is still to be made
+    pages = run.clients("kms").get_paginator("list_grants").paginate(KeyId=key_arn)
+    found = [dict(grant) for page in pages for grant in page["Grants"]]
+    for change in changed:
+        given = dict(change.parameters)
+        if change.call == "kms:RevokeGrant":
+            found = [one for one in found if one["GrantId"] != given["GrantId"]]
+        elif change.call == "kms:CreateGrant":
+            found.append({"GrantId": "", **given})
+    return found
 
 
 def role(run: Run, name: str) -> str | None:
