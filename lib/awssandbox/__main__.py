@@ -101,14 +101,9 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _regions() -> Sequence[str]:
-    """The Regions of the partition that have KMS, by the AWS SDK's own table of endpoints.
+    from awssandbox.services import regions
 
-    Image Builder is not in that table.
-    """
-    from awssandbox.services import botocore_session
-
-    found: Sequence[str] = botocore_session().get_available_regions("kms", PARTITION)
-    return found
+    return regions(PARTITION)
 
 
 def _moment(text: str) -> datetime:

@@ -10,12 +10,22 @@ from collections.abc import Mapping
 from typing import Final
 
 from awssandbox.call import Operation
-from awssandbox.kms import aliases, cryptography, grants, keys, policies, rotation, tagging
+from awssandbox.kms import (
+    aliases,
+    cryptography,
+    grants,
+    keys,
+    policies,
+    replicas,
+    rotation,
+    tagging,
+)
 from awssandbox.kms.lookup import resolve_key
 from awssandbox.kms.state import Key, KmsState
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
     **keys.OPERATIONS,
+    **replicas.OPERATIONS,
     **aliases.OPERATIONS,
     **policies.OPERATIONS,
     **tagging.OPERATIONS,

@@ -62,18 +62,22 @@ def encryption_context(context: Mapping[str, str]) -> dict[str, ContextValue]:
     return {**values, "kms:EncryptionContextKeys": tuple(context)}
 
 
-def key_kind() -> dict[str, ContextValue]:
-    """The condition keys of the only kind of key here.
+def key_kind(multi_region_type: str | None = None) -> dict[str, ContextValue]:
+    """The condition keys of the kind of key: ``PRIMARY``, ``REPLICA``, or None for one Region.
 
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-key-spec
+    and https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-multiregion
     """
+    of_many: dict[str, ContextValue] = {"kms:MultiRegion": multi_region_type is not None}
+    if multi_region_type is not None:
+        of_many["kms:MultiRegionKeyType"] = multi_region_type
     return {
+        **of_many,
         "kms:KeySpec": KEY_SPEC,
         "kms:CustomerMasterKeySpec": KEY_SPEC,
         "kms:KeyUsage": KEY_USAGE,
         "kms:CustomerMasterKeyUsage": KEY_USAGE,
         "kms:KeyOrigin": KEY_ORIGIN,
-        "kms:MultiRegion": False,
     }
 
 
@@ -130,7 +134,10 @@ def key_conditions(call: Call, found: Found) -> dict[str, ContextValue]:
     tags and aliases, https://docs.aws.amazon.com/kms/latest/developerguide/abac.html
     """
     seen = standing(call, found.key)
-    values: dict[str, ContextValue] = {**caller_conditions(call), **key_kind()}
+    values: dict[str, ContextValue] = {
+        **caller_conditions(call),
+        **key_kind(found.key.multi_region_type),
+    }
     values |= {f"aws:ResourceTag/{k}": v for k, v in seen.tags.items()}
     if seen.aliases:
         values["kms:ResourceAliases"] = seen.aliases

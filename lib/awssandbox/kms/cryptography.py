@@ -15,7 +15,7 @@ from awssandbox.call import Access, Answer, Operation
 from awssandbox.errors import AwsError, not_imitated
 from awssandbox.kms import checks, ciphertext, errors, trail
 from awssandbox.kms.conditions import encryption_context, key_access
-from awssandbox.kms.lookup import Found, find, find_for
+from awssandbox.kms.lookup import Found, find, find_for, related_arn
 from awssandbox.kms.operation import key_operation
 from awssandbox.kms.state import KEY_SPEC, Key
 
@@ -156,6 +156,11 @@ def _parsed(call: Call) -> ciphertext.Blob:
         raise errors.invalid_ciphertext() from error
 
 
+def _own(call: Call) -> str:
+    """The ARN of a ciphertext's key; of a multi-Region key, of the one in the call's Region."""
+    return related_arn(_parsed(call).key_arn, call.region)
+
+
 def _decrypt_key(call: Call) -> Found:
     """The key that a Decrypt call names, else the one that its ciphertext names.
 
@@ -167,7 +172,7 @@ def _decrypt_key(call: Call) -> Found:
     named = call.parameters.get("KeyId")
     if named is not None and (_ignores_ciphertext(call) or ":" in named or "/" in named):
         return _any_key(call)
-    arn = _parsed(call).key_arn
+    arn = _own(call)
     if named is not None and arn.rpartition("/")[2] != named:
         return _any_key(call)
     try:
@@ -197,7 +202,7 @@ def _decrypt(call: Call, found: Found) -> Answer:
     if _ignores_ciphertext(call):
         raise errors.dry_run()
     blob, key = _parsed(call), found.key
-    if blob.key_arn != key.arn:
+    if _own(call) != key.arn:
         raise errors.incorrect_key()
     secret = key.secret(blob.material_id)
     try:
@@ -223,7 +228,7 @@ def _recorded_decrypt(call: Call) -> Mapping[str, Any]:
     recorded = trail.request(call, encryptionAlgorithm=KEY_SPEC)
     if "keyId" not in recorded:
         try:
-            recorded["keyId"] = _parsed(call).key_arn
+            recorded["keyId"] = _own(call)
         except AwsError:
             return recorded
     return recorded

@@ -121,6 +121,22 @@ def unsupported(what: str) -> AwsError:
     return AwsError("UnsupportedOperationException", f"The sandbox does not imitate {what}.")
 
 
+def of_primary(arn: str) -> AwsError:
+    """What only a multi-Region primary key can do, asked of another. AWS's text is not documented.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_ReplicateKey.html (the code)
+    """
+    return AwsError("UnsupportedOperationException", f"{arn} is not a multi-Region primary key.")
+
+
+def key_exists(arn: str) -> AwsError:
+    """A key's second replica in one Region. AWS's text is not documented.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_ReplicateKey.html (the code)
+    """
+    return AwsError("AlreadyExistsException", f"Key '{arn}' already exists")
+
+
 def malformed(reason: str) -> AwsError:
     """A key policy that KMS does not accept."""
     return AwsError("MalformedPolicyDocumentException", reason)

@@ -17,6 +17,7 @@ from awssandbox.call import Access, Answer, Operation
 from awssandbox.errors import not_imitated
 from awssandbox.kms import checks, errors, trail
 from awssandbox.kms.conditions import (
+    caller_conditions,
     encryption_context,
     key_access,
     standing,
@@ -256,6 +257,39 @@ def _list(call: Call, found: Found) -> Answer:
     return Answer({"Grants": [_shown(grant) for grant in shown], **more})
 
 
+def _retirable_access(call: Call) -> Sequence[Access]:
+    """ListRetirableGrants is authorised on the retiring principal that it names.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_ListRetirableGrants.html
+    """
+    checks.only(call, "RetiringPrincipal", "Limit", "Marker")
+    checks.within(call, "Limit", 1, 100)
+    if "RetiringPrincipal" not in call.parameters:
+        raise errors.required("retiringPrincipal")
+    principal = call.parameters["RetiringPrincipal"]
+    _unique_ids(call, principal)
+    account = principal.split(":")[4]
+    return [Access(f"kms:{call.operation}", principal, caller_conditions(call), (), (), account)]
+
+
+def _list_retirable(call: Call) -> Answer:
+    """The grants of all keys in the Region, of any account, with this retiring principal.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_ListRetirableGrants.html
+    """
+    found: list[KeyGrant] = []
+    for (_, region), state in call.world.states(KmsState).items():
+        if region == call.region:
+            state.forget_deleted(call.time)
+            found += [grant for key in state.keys.values() for grant in key.grants.values()]
+    principal = call.parameters["RetiringPrincipal"]
+    mine = [one for one in found if one.retiring and one.shown(one.retiring) == principal]
+    shown, more = checks.page(call, mine, lambda grant: grant.grant_id, default=50, most=100)
+    return Answer(
+        {"Grants": [_shown(grant) for grant in shown], **more}, record_request=trail.request(call)
+    )
+
+
 def _revoke(call: Call, found: Found) -> Answer:
     """Delete a grant.
 
@@ -375,6 +409,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         read_only=True,
         find=_any_key,
         access=_for_resource_access,
+    ),
+    "ListRetirableGrants": Operation(
+        _list_retirable, _retirable_access, read_only=True, refused_request=trail.request
     ),
     "RevokeGrant": key_operation(
         _revoke,

@@ -22,7 +22,15 @@ from awssandbox.kms.conditions import (
 )
 from awssandbox.kms.lookup import Found, find_for, is_seen, key_arn, kms_state
 from awssandbox.kms.operation import key_operation
-from awssandbox.kms.state import KEY_ORIGIN, KEY_SPEC, KEY_USAGE, Key, new_material
+from awssandbox.kms.state import (
+    KEY_ORIGIN,
+    KEY_SPEC,
+    KEY_USAGE,
+    Family,
+    Key,
+    KeyMaterial,
+    new_material,
+)
 
 if TYPE_CHECKING:
     from awssandbox.call import Call
@@ -50,12 +58,25 @@ def metadata(call: Call, key: Key) -> dict[str, Any]:
         "CustomerMasterKeySpec": KEY_SPEC,
         "KeySpec": KEY_SPEC,
         "EncryptionAlgorithms": [KEY_SPEC],
-        "MultiRegion": False,
+        "MultiRegion": key.family is not None,
         "CurrentKeyMaterialId": key.material(call.time).material_id,
     }
     if key.deletion_at is not None:
         found["DeletionDate"] = key.deletion_at
+    elif key.pending_window_days is not None:
+        found["PendingDeletionWindowInDays"] = key.pending_window_days
+    if key.family is not None:
+        found["MultiRegionConfiguration"] = {
+            "MultiRegionKeyType": key.multi_region_type,
+            "PrimaryKey": _related(key.family.primary),
+            "ReplicaKeys": [_related(replica) for replica in key.family.replicas],
+        }
     return found
+
+
+def _related(key: Key) -> dict[str, str]:
+    """Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_MultiRegionKey.html"""
+    return {"Arn": key.arn, "Region": key.region}
 
 
 def _check_create(call: Call) -> None:
@@ -81,8 +102,6 @@ def _check_create(call: Call) -> None:
     for parameter in ("CustomKeyStoreId", "XksKeyId"):
         if parameter in asked:
             raise errors.unsupported(f"custom key stores (parameter {parameter})")
-    if asked.get("MultiRegion"):
-        raise errors.unsupported("multi-Region keys (parameter MultiRegion)")
     checks.tags(asked.get("Tags") or ())
 
 
@@ -92,19 +111,32 @@ def _create_access(call: Call) -> Sequence[Access]:
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html
     """
     _check_create(call)
+    return creation_access(call, call.region, "PRIMARY" if _multi_region(call) else None)
+
+
+def _multi_region(call: Call) -> bool:
+    return bool(call.parameters.get("MultiRegion"))
+
+
+def creation_access(call: Call, region: str, multi_region_type: str | None) -> list[Access]:
+    """What a new key in `region` needs of identity policies.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html
+    """
     tags = call.parameters.get("Tags") or ()
     context: Mapping[str, ContextValue] = {
         **caller_conditions(call),
-        **key_kind(),
+        **key_kind(multi_region_type),
         **request_tags(tags),
         **bypass(call),
+        "aws:RequestedRegion": region,
     }
     needed = [Access("kms:CreateKey", "*", context)]
     if tags:
         needed.append(
             Access(
                 "kms:TagResource",
-                key_arn(call.world, call.account, call.region, "*"),
+                key_arn(call.world, call.account, region, "*"),
                 context,
                 resource_policies=(documents.delegation(call.world, call.account),),
                 resource_account=call.account,
@@ -121,39 +153,51 @@ def _create(call: Call) -> Answer:
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html and
     https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSKeyManagementServicePowerUser.html
     """
+    about = ("kms-key", call.caller.principal.arn, call.account, call.region)
+    asked, ids = dict(call.parameters), call.world.ids
+    if _multi_region(call):
+        key = keep(call, f"mrk-{ids.make(*about, asked)[:32]}", call.region, [new_material()])
+        key.family = Family(key, {key.region: key})
+    else:
+        key = keep(call, ids.uuid(*about, asked), call.region, [new_material()])
+    shown = metadata(call, key)
+    return Answer(
+        output={"KeyMetadata": shown},
+        resources=(trail.key_resource(key),),
+        record_request=recorded_create(call),
+        record_response={"keyMetadata": trail.camel(shown)},
+    )
+
+
+def keep(call: Call, key_id: str, region: str, materials: list[KeyMaterial]) -> Key:
+    """Make a key in `region` with the policy, description and tags that a call gives.
+
+    Raises AwsError: as `documents.accept`, `documents.refuse_lock_out` and `checks.tags`.
+    """
     asked, world = call.parameters, call.world
     text: str | None = asked.get("Policy")
     if text is None:
         policy = documents.store(documents.default_document(world, call.account), world)
     else:
         policy = documents.accept(text, world)
-    key_id = world.ids.uuid(
-        "kms-key", call.caller.principal.arn, call.account, call.region, dict(asked)
-    )
     key = Key(
         key_id=key_id,
-        arn=key_arn(world, call.account, call.region, key_id),
+        arn=key_arn(world, call.account, region, key_id),
         account=call.account,
-        region=call.region,
+        region=region,
         created=call.time,
         description=asked.get("Description", ""),
         stored_policy=policy,
         tags=checks.tags(asked.get("Tags") or ()),
-        materials=[new_material()],
+        materials=materials,
     )
     if text is not None and not asked.get("BypassPolicyLockoutSafetyCheck"):
         documents.refuse_lock_out(call, Found(key), key.policy)
-    kms_state(world, call.account, call.region).keys[key_id] = key
-    shown = metadata(call, key)
-    return Answer(
-        output={"KeyMetadata": shown},
-        resources=(trail.key_resource(key),),
-        record_request=_recorded_create(call),
-        record_response={"keyMetadata": trail.camel(shown)},
-    )
+    kms_state(world, call.account, region).keys[key_id] = key
+    return key
 
 
-def _recorded_create(call: Call) -> Mapping[str, Any]:
+def recorded_create(call: Call) -> Mapping[str, Any]:
     return trail.request(
         call,
         description="",
@@ -183,6 +227,35 @@ def _list(call: Call) -> Answer:
     keys, more = checks.page(call, seen, lambda key: key.key_id, default=100, most=1000)
     listed = [{"KeyId": key.key_id, "KeyArn": key.arn} for key in keys]
     return Answer({"Keys": listed, **more}, record_request=trail.request(call))
+
+
+def _last_usage(call: Call, found: Found) -> Answer:
+    """The last successful cryptographic operation; each key of a family has its own.
+
+    The id of its event is the one in the owner's records, and left out where a schedule of faults
+    keeps the record from coming.
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyLastUsage.html
+    """
+    key, use = found.key, found.key.last_use
+    shown: dict[str, Any] = {}
+    if use is not None:
+        shown = {
+            "Operation": use.operation,
+            "Timestamp": use.time,
+            "KmsRequestId": use.request_id,
+        }
+        for entry in reversed(call.world.trail.entries(key.account, key.region)):
+            if entry.record["requestID"] == use.request_id:
+                shown["CloudTrailEventId"] = entry.record["eventID"]
+                break
+    return Answer(
+        {
+            "KeyId": key.key_id,
+            "KeyLastUsage": shown,
+            "KeyCreationDate": key.created,
+            "TrackingStartDate": key.created,
+        }
+    )
 
 
 def _described(call: Call, found: Found) -> Answer:
@@ -224,19 +297,23 @@ def _schedule_access(call: Call) -> Sequence[Access]:
 
 
 def _schedule(call: Call, found: Found) -> Answer:
-    """Start the waiting period. Undo: CancelKeyDeletion.
+    """Start the waiting period; that of a primary key begins when its last replica is deleted.
+
+    Undo: CancelKeyDeletion.
 
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html
     """
     key, days = found.key, _window_days(call)
     key.pending_window_days = days
-    key.deletion_at = call.time + timedelta(days=days)
-    output = {
+    if key.family is None or key.lead is not key or not key.family.replicas:
+        key.deletion_at = call.time + timedelta(days=days)
+    output: dict[str, Any] = {
         "KeyId": key.arn,
-        "DeletionDate": key.deletion_at,
         "KeyState": key.state,
         "PendingWindowInDays": days,
     }
+    if key.deletion_at is not None:
+        output["DeletionDate"] = key.deletion_at
     return Answer(
         output,
         record_request=trail.request(call, pendingWindowInDays=days),
@@ -257,7 +334,7 @@ def _cancel(call: Call, found: Found) -> Answer:
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "CreateKey": Operation(
-        _create, _create_access, read_only=False, refused_request=_recorded_create
+        _create, _create_access, read_only=False, refused_request=recorded_create
     ),
     "ListKeys": Operation(_list, _list_access, read_only=True, refused_request=trail.request),
     "DescribeKey": key_operation(
@@ -267,6 +344,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         aliases=True,
         cross_account=True,
     ),
+    "GetKeyLastUsage": key_operation(_last_usage, parameters=("KeyId",), read_only=True),
     "EnableKey": key_operation(_enable, parameters=("KeyId",)),
     "DisableKey": key_operation(_disable, parameters=("KeyId",)),
     "UpdateKeyDescription": key_operation(_describe_again, parameters=("KeyId", "Description")),

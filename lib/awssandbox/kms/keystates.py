@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Final
 
 from awssandbox.kms import errors
-from awssandbox.kms.state import Key
+from awssandbox.kms.state import PENDING, Key
 
 CRYPTOGRAPHIC: Final = frozenset(
     {"Encrypt", "Decrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"}
 )
-NEEDS_ENABLED: Final = CRYPTOGRAPHIC | {"CreateGrant", "EnableKeyRotation", "DisableKeyRotation"}
+NEEDS_ENABLED: Final = CRYPTOGRAPHIC | {
+    *("CreateGrant", "EnableKeyRotation", "DisableKeyRotation", "ReplicateKey"),
+}
 NOT_WHEN_PENDING: Final = NEEDS_ENABLED | {
     "EnableKey",
     "DisableKey",
@@ -35,9 +37,9 @@ def check(operation: str, key: Key) -> None:
     Raises AwsError: DisabledException, KMSInvalidStateException.
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
     """
-    if key.state == "PendingDeletion" and operation in NOT_WHEN_PENDING:
+    if key.state in PENDING and operation in NOT_WHEN_PENDING:
         raise errors.pending_deletion(key.arn)
     if key.state == "Disabled" and operation in NEEDS_ENABLED:
         raise errors.disabled(key.arn)
-    if key.state != "PendingDeletion" and operation in ONLY_WHEN_PENDING:
+    if key.state not in PENDING and operation in ONLY_WHEN_PENDING:
         raise errors.not_pending_deletion(key.arn)

@@ -40,6 +40,17 @@ def key_arn(world: World, account: str, region: str, key_id: str) -> str:
     return f"arn:{world.partition}:kms:{region}:{account}:key/{key_id}"
 
 
+def related_arn(arn: str, region: str) -> str:
+    """The ARN in `region` of the multi-Region key that `arn` names; of another key, `arn` itself.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-overview.html
+    """
+    parts = arn.split(":")
+    if len(parts) != 6 or not parts[5].startswith("key/mrk-"):
+        return arn
+    return ":".join((*parts[:3], region, *parts[4:]))
+
+
 def alias_arn(world: World, account: str, region: str, name: str) -> str:
     """The ARN of an alias whose `name` begins with ``alias/``."""
     return f"arn:{world.partition}:kms:{region}:{account}:{name}"

@@ -11,7 +11,7 @@ from awssandbox.errors import AwsError
 from awssandbox.kms import checks, errors, keystates, trail
 from awssandbox.kms.conditions import key_access
 from awssandbox.kms.lookup import Found, find_for
-from awssandbox.kms.state import KmsState
+from awssandbox.kms.state import KmsState, Use
 
 if TYPE_CHECKING:
     from awssandbox.call import Call
@@ -63,6 +63,8 @@ def key_operation(
         keystates.check(call.operation, found.key)
         found.key.material(call.time)  # a rotation that is due comes before any change
         answer = serve(call, found)
+        if call.operation in keystates.CRYPTOGRAPHIC:
+            found.key.last_use = Use(call.operation, call.time, call.request_id)
         request = recorded(call) if answer.record_request is DERIVED else answer.record_request
         resources = answer.resources or (trail.key_resource(found.key),)
         return replace(answer, record_request=request, resources=resources)

@@ -10,11 +10,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from awssandbox.call import Access, Answer, Operation
-from awssandbox.kms import checks
+from awssandbox.kms import checks, errors
 from awssandbox.kms.conditions import key_access
 from awssandbox.kms.lookup import Found, find_for
 from awssandbox.kms.operation import key_operation
-from awssandbox.kms.state import DEFAULT_ROTATION_DAYS, Rotation
+from awssandbox.kms.state import DEFAULT_ROTATION_DAYS, PENDING, Rotation
 
 if TYPE_CHECKING:
     from awssandbox.call import Call
@@ -43,12 +43,23 @@ def _enable(call: Call, found: Found) -> Answer:
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKeyRotation.html
     """
     days = _period_days(call)
+    _refuse_replica(found)
     found.key.rotation = Rotation(days, call.time + timedelta(days=days))
     return Answer(record_response={"keyId": found.key.arn})
 
 
+def _refuse_replica(found: Found) -> None:
+    """The rotation of a family of multi-Region keys is set on its primary key.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKeyRotation.html
+    """
+    if found.key.lead is not found.key:
+        raise errors.of_primary(found.key.arn)
+
+
 def _disable(call: Call, found: Found) -> Answer:
     """Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_DisableKeyRotation.html"""
+    _refuse_replica(found)
     found.key.rotation = None
     return Answer()
 
@@ -58,16 +69,16 @@ def _status(call: Call, found: Found) -> Answer:
 
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyRotationStatus.html
     """
-    key = found.key
-    if key.rotation is None or key.state == "PendingDeletion":
+    key, rotation = found.key, found.key.lead.rotation
+    if rotation is None or key.state in PENDING:
         return Answer({"KeyId": key.arn, "KeyRotationEnabled": False})
     output: dict[str, Any] = {
         "KeyId": key.arn,
         "KeyRotationEnabled": True,
-        "RotationPeriodInDays": key.rotation.period_days,
+        "RotationPeriodInDays": rotation.period_days,
     }
     if key.state == "Enabled":
-        output["NextRotationDate"] = key.rotation.next_at
+        output["NextRotationDate"] = rotation.next_at
     return Answer(output)
 
 

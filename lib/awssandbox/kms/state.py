@@ -13,7 +13,8 @@ import iamaccess
 
 from awssandbox.kms.principals import StoredPolicy
 
-KeyState = Literal["Enabled", "Disabled", "PendingDeletion"]
+KeyState = Literal["Enabled", "Disabled", "PendingDeletion", "PendingReplicaDeletion"]
+PENDING: Final = frozenset({"PendingDeletion", "PendingReplicaDeletion"})
 KEY_SPEC: Final = "SYMMETRIC_DEFAULT"
 KEY_USAGE: Final = "ENCRYPT_DECRYPT"
 KEY_ORIGIN: Final = "AWS_KMS"
@@ -83,9 +84,49 @@ class KeyGrant:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A successful cryptographic operation with a key."""
+
+    operation: str
+    time: datetime
+    request_id: str
+
+
+@dataclass(slots=True, eq=False)
+class Family:
+    """A multi-Region primary key and its replicas, by Region.
+
+    They share key id, key material and rotation; all else is each key's own.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-overview.html
+    """
+
+    primary: Key
+    keys: dict[str, Key]
+
+    @property
+    def replicas(self) -> tuple[Key, ...]:
+        """The replicas, in order of their Regions."""
+        return tuple(key for _, key in sorted(self.keys.items()) if key is not self.primary)
+
+    def settle(self, now: datetime) -> None:
+        """Forget replicas that are deleted by `now`; a primary that waits for them waits on alone.
+
+        Source: https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html#deleting-mrks
+        """
+        ends = [k.deletion_at for k in self.replicas if k.deletion_at and k.deletion_at <= now]
+        self.keys = {
+            region: key
+            for region, key in self.keys.items()
+            if key is self.primary or key.deletion_at is None or key.deletion_at > now
+        }
+        if ends and not self.replicas and self.primary.pending_window_days is not None:
+            self.primary.deletion_at = max(ends) + timedelta(days=self.primary.pending_window_days)
+
+
 @dataclass(slots=True)
 class Key:
-    """A symmetric customer managed key.
+    """A symmetric customer managed key; `family` is None for a key of one Region.
 
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_KeyMetadata.html
     """
@@ -104,6 +145,20 @@ class Key:
     pending_window_days: int | None = None
     rotation: Rotation | None = None
     grants: dict[str, KeyGrant] = field(default_factory=dict)
+    family: Family | None = None
+    last_use: Use | None = None
+
+    @property
+    def multi_region_type(self) -> Literal["PRIMARY", "REPLICA"] | None:
+        """What a multi-Region key is in its family; None for a key of one Region."""
+        if self.family is None:
+            return None
+        return "PRIMARY" if self.family.primary is self else "REPLICA"
+
+    @property
+    def lead(self) -> Key:
+        """The key whose rotation counts: of a replica the primary, else the key itself."""
+        return self if self.family is None else self.family.primary
 
     @property
     def state(self) -> KeyState:
@@ -113,6 +168,8 @@ class Key:
         """
         if self.deletion_at is not None:
             return "PendingDeletion"
+        if self.pending_window_days is not None:
+            return "PendingReplicaDeletion"
         return "Enabled" if self.enabled else "Disabled"
 
     @property
@@ -142,6 +199,8 @@ class Key:
         Keys that are disabled or to be deleted do not rotate.
         Source: https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html
         """
+        if self.lead is not self:
+            return self.lead.material(now)
         while self.state == "Enabled" and self.rotation and self.rotation.next_at <= now:
             self.materials.append(new_material())
             self.rotation.next_at += timedelta(days=self.rotation.period_days)
@@ -195,6 +254,9 @@ class KmsState:
 
     def forget_deleted(self, now: datetime) -> None:
         """Delete what the end of waiting periods has deleted by `now`."""
+        for key in self.keys.values():
+            if key.family is not None:
+                key.family.settle(now)
         gone = [k for k in self.keys.values() if k.deletion_at is not None and k.deletion_at <= now]
         for key in gone:
             del self.keys[key.key_id]

@@ -103,7 +103,6 @@ NOT_MADE: list[tuple[dict[str, Any], str, str]] = [
     ({"Origin": "AWS_CLOUDHSM"}, "UnsupportedOperationException", "Origin AWS_CLOUDHSM"),
     ({"CustomKeyStoreId": "cks-1234567890abcdef0"}, "UnsupportedOperationException", "stores"),
     ({"XksKeyId": "k"}, "UnsupportedOperationException", "stores"),
-    ({"MultiRegion": True}, "UnsupportedOperationException", "multi-Region"),
     ({"KeySpec": "AES_512"}, "ValidationException", "enum value set"),
     (
         {"KeySpec": "SYMMETRIC_DEFAULT", "CustomerMasterKeySpec": "SYMMETRIC_DEFAULT"},
@@ -362,7 +361,7 @@ def test_after_the_waiting_period_the_key_is_gone_with_all_that_it_had() -> None
 
 
 def test_what_is_not_imitated_says_so(kms: Kms) -> None:
-    for name in ("generate_random", "list_retirable_grants", "rotate_key_on_demand"):
+    for name in ("generate_random", "update_primary_region", "rotate_key_on_demand"):
         code, text = refused(getattr(kms.admin, name))
         assert code == "NotImplemented"
         assert "The sandbox does not imitate kms:" in text

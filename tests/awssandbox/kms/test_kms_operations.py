@@ -32,12 +32,17 @@ from kms_setting import (
 from served import ACCOUNT, REGION
 
 OPERATIONS = sorted(kms_package.OPERATIONS)
-NO_KEY_OF_ITS_OWN = {"CreateKey", "ListKeys", "ListAliases"}
-"""Operations whose permission is on ``*``."""
+NO_KEY_OF_ITS_OWN = {"CreateKey", "ListKeys", "ListAliases", "ListRetirableGrants"}
+"""Operations whose permission is on ``*``, or on the retiring principal."""
 ALIAS_OPERATIONS = {"CreateAlias", "UpdateAlias", "DeleteAlias"}
 BY_THE_GRANT = {"RetireGrant"}
 """Operations that the grant decides, not the key policy: see `test_kms_retire_grant`."""
-KEY_OPERATIONS = sorted(set(OPERATIONS) - NO_KEY_OF_ITS_OWN - ALIAS_OPERATIONS - BY_THE_GRANT)
+MULTI_REGION = {"ReplicateKey"}
+"""Operations on multi-Region keys alone: see `test_kms_multi_region`."""
+KEY_OPERATIONS = sorted(
+    set(OPERATIONS) - NO_KEY_OF_ITS_OWN - ALIAS_OPERATIONS - BY_THE_GRANT - MULTI_REGION
+)
+RETIRING = {"RetiringPrincipal": ADMINISTRATOR}
 DRY_RUN = (
     "CreateGrant",
     "Decrypt",
@@ -90,6 +95,7 @@ class Prepared:
             "DeleteAlias": {"AliasName": self.alias},
             "CreateKey": {},
             "ListKeys": {},
+            "ListRetirableGrants": RETIRING,
             "CreateGrant": {**of_key, "GranteePrincipal": ADMINISTRATOR, "Operations": ["Encrypt"]},
             "Decrypt": {**of_key, "CiphertextBlob": self.blob},
             "Encrypt": {**of_key, "Plaintext": b"x"},
@@ -152,11 +158,12 @@ def test_the_key_policy_alone_allows_exactly_the_operation_of_its_name(
 def test_what_concerns_no_key_needs_an_identity_policy(kms: Kms, operation: str) -> None:
     assert f"kms:{operation} (IAM policy)" in documentation(operation)
     client = kms.user(f"May{operation}", allow(operation))
-    assert outcome(method(client, operation)) == "allowed"
+    asked = RETIRING if operation == "ListRetirableGrants" else {}
+    assert outcome(method(client, operation), **asked) == "allowed"
     nobody, _ = stranger(kms)
-    code, text = refused(method(nobody, operation))
+    code, text = refused(method(nobody, operation), **asked)
     assert code == "AccessDeniedException"
-    assert f"kms:{operation} on resource: *" in text
+    assert f"kms:{operation} on resource: {asked.get('RetiringPrincipal', '*')}" in text
 
 
 @pytest.mark.parametrize("operation", sorted(set(KEY_OPERATIONS) | ALIAS_OPERATIONS))
@@ -195,7 +202,8 @@ def test_another_account_needs_its_own_permission_too(kms: Kms) -> None:
 @pytest.mark.parametrize("operation", KEY_OPERATIONS)
 def test_which_operations_take_an_alias(kms: Kms, operation: str) -> None:
     key_id = services.model("kms").operation_model(operation).input_shape.members["KeyId"]
-    takes = "alias name" in key_id.documentation.lower()
+    said = key_id.documentation.lower()
+    takes = "alias name" in said and "alias names are not supported" not in said
     prepared = Prepared(kms, "PendingDeletion" if operation == "CancelKeyDeletion" else "Enabled")
     names = (prepared.alias, f"arn:aws:kms:{REGION}:{ACCOUNT}:{prepared.alias}")
     for name in names:
@@ -239,6 +247,7 @@ STATES = {
     "Encrypt": NEEDS_ENABLED,
     "GenerateDataKey": NEEDS_ENABLED,
     "GenerateDataKeyWithoutPlaintext": NEEDS_ENABLED,
+    "GetKeyLastUsage": ANY,
     "GetKeyPolicy": ANY,
     "GetKeyRotationStatus": ANY,
     "ListAliases": ANY,
@@ -257,7 +266,8 @@ STATES = {
 
 
 def test_the_table_of_states_is_whole() -> None:
-    assert sorted(STATES) == sorted(set(OPERATIONS) - {"CreateKey", "ListKeys"})
+    without_a_key = {"CreateKey", "ListKeys", "ListRetirableGrants"}
+    assert sorted(STATES) == sorted(set(OPERATIONS) - without_a_key - MULTI_REGION)
 
 
 @pytest.mark.parametrize("state", ["Enabled", "Disabled", "PendingDeletion"])

@@ -15,6 +15,7 @@ from kms_setting import (
     NO_KEY,
     OTHER_ACCOUNT,
     ROOT,
+    TRUST,
     Kms,
     allow,
     key_id,
@@ -173,3 +174,50 @@ def test_the_record_has_the_grant_and_no_token(setting: Setting) -> None:
     asked = {"GrantToken": grant["token"]}
     assert outcome(setting.kms.admin.retire_grant, **asked) == "InvalidGrantTokenException"
     assert grant["token"] not in str(setting.kms.record("RetireGrant"))
+
+
+# ListRetirableGrants ------------------------------------------------------------------------------
+
+
+def test_the_grants_that_a_principal_may_retire_on_keys_of_any_account(setting: Setting) -> None:
+    """Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_ListRetirableGrants.html"""
+    kms = setting.kms
+    retiring = kms.served.role("Retiring", TRUST)
+    mine = setting.grant(RetiringPrincipal=retiring)
+    setting.grant(RetiringPrincipal=USER)
+    setting.grant()
+    other = kms.of(kms.account(OTHER_ACCOUNT).administrator)
+    key = other.create_key()["KeyMetadata"]["Arn"]
+    theirs = other.create_grant(
+        KeyId=key, GranteePrincipal=OTHER, Operations=["Decrypt"], RetiringPrincipal=retiring
+    )["GrantId"]
+    listed = kms.admin.list_retirable_grants(RetiringPrincipal=retiring)["Grants"]
+    assert {one["GrantId"]: one["KeyId"] for one in listed} == {
+        mine["id"]: mine["key"],
+        theirs: key,
+    }
+    pages = [
+        page["GrantId"]
+        for answer in kms.admin.get_paginator("list_retirable_grants").paginate(
+            RetiringPrincipal=retiring, PaginationConfig={"PageSize": 1}
+        )
+        for page in answer["Grants"]
+    ]
+    assert sorted(pages) == sorted([mine["id"], theirs])
+    kms.admin.retire_grant(KeyId=mine["key"], GrantId=mine["id"])
+    listed = kms.admin.list_retirable_grants(RetiringPrincipal=retiring)["Grants"]
+    assert [one["GrantId"] for one in listed] == [theirs]
+
+
+def test_who_may_list_the_retirable_grants_of_a_principal(setting: Setting) -> None:
+    """The principal is the resource; it must be of the caller's account."""
+    own = setting.kms.user("Lister", allow("ListRetirableGrants", resource=USER))
+    assert outcome(own.list_retirable_grants, RetiringPrincipal=USER) == "allowed"
+    assert outcome(own.list_retirable_grants, RetiringPrincipal=ROOT) == "AccessDeniedException"
+    listed = setting.kms.admin.list_retirable_grants
+    assert outcome(listed, RetiringPrincipal=OTHER) == "AccessDeniedException"
+    assert outcome(listed, RetiringPrincipal=f"{USER}s") == "InvalidArnException"
+    assert outcome(listed, RetiringPrincipal=USER, Limit=101) == "ValidationException"
+    assert outcome(listed) == "ValidationException"
+    by_service = {"RetiringServicePrincipal": "ec2.amazonaws.com"}
+    assert outcome(listed, **by_service) == "NotImplemented"
