@@ -25,11 +25,13 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
+from keyrunbook.errors import RunbookError
+
 PREPARE = "from keyrunbook.execution import warm as _warm; _warm.prepare(); del _warm"
 RESET = "from keyrunbook.execution import warm as _warm; _warm.reset()"
 
 
-class KernelError(Exception):
+class KernelError(RunbookError):
     """The kernel did not start, or did not answer."""
 
 
@@ -96,7 +98,7 @@ class WarmKernel:
         try:
             run_sync(self._ready)(limit_s)
         except RuntimeError as error:
-            raise KernelError(str(error)) from error
+            raise self._error("did not start") from error
 
     async def _ready(self, limit_s: float) -> None:
         await self.client.wait_for_ready(timeout=limit_s)
@@ -116,7 +118,7 @@ class WarmKernel:
         reply = await self._reply_to(message, limit_s)
         if reply["content"]["status"] != "ok":
             told = f"{reply['content'].get('ename')}: {reply['content'].get('evalue')}"
-            raise KernelError(f"the kernel could not be reset between notebooks ({told})")
+            raise self._error(f"could not be reset between notebooks ({told})")
 
     async def _reply_to(self, message: str, limit_s: float) -> dict[str, Any]:
         deadline = asyncio.get_running_loop().time() + limit_s
@@ -127,8 +129,15 @@ class WarmKernel:
                     return reply
                 continue
             if not await self.client.is_alive():
-                raise KernelError("the kernel died")
-        raise KernelError(f"the kernel did not answer within {limit_s:.0f} s")
+                raise self._error("died")
+        raise self._error(f"did not answer within {limit_s:.0f} s")
+
+    def _error(self, what: str) -> KernelError:
+        """With the last line that the process said, mostly the reason."""
+        said = self._log.read_text(errors="replace").split("\n") if self._log.is_file() else []
+        last = next((f": {line.strip()}" for line in reversed(said) if line.strip()), "")
+        look = f"See {self._log}; its folder (IPYTHONDIR) must be writable. " if last else ""
+        return KernelError(f"The notebooks' kernel {what}{last}.", f"{look}Run it again.")
 
     def interrupt(self, limit_s: float = 3.0) -> None:
         """Interrupts the running cell and gives it `limit_s` to end in its own way.

@@ -89,10 +89,18 @@ class PlainLines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._told = 0
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False)
         self._console.file.flush()
+
+    def _tell_left_out(self, steps: Sequence[StepResult]) -> None:
+        """The steps that did not run, of those not told of yet."""
+        for step in steps[self._told :]:
+            if step.status in ("skipped", "not run"):
+                self._print(step_line(step))
+        self._told = max(self._told, len(steps))
 
     def started(self, result: RunResult) -> None:
         self._print(heading(result))
@@ -102,12 +110,13 @@ class PlainLines:
     def cell(self, index: int, cells: int, title: str) -> None: ...
 
     def step_ended(self, result: RunResult, step: StepResult) -> None:
+        at = [one.name for one in result.steps].index(step.name)
+        self._tell_left_out(result.steps[:at])
         self._print(step_line(step))
+        self._told = at + 1
 
     def ended(self, result: RunResult) -> None:
-        for step in result.steps:
-            if step.status in ("skipped", "not run"):
-                self._print(step_line(step))
+        self._tell_left_out(result.steps)
         self._console.print()
         for line in summary(result):
             self._console.print(line)

@@ -348,6 +348,8 @@ class _Run:
                     step=name,
                     cell=cell,
                 )
+        if self._cell is None and isinstance(caught, RunbookError):
+            return _of(caught, step=name)
         if self._cell is None and isinstance(caught, OSError):
             return _not_written(caught, self._order.folder, name)
         known = getattr(keyrunbook.errors, type_, None)

@@ -58,6 +58,31 @@ def test_a_proved_run_on_the_sandbox_in_plain_lines() -> None:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(
+    ("ran", "told"),
+    [
+        ("bd", ["– a", "✓ b", "– c", "✓ d"]),
+        ("ab", ["✓ a", "✓ b", "– c", "– d"]),
+        ("d", ["– a", "– b", "– c", "✓ d"]),
+        ("", ["– a", "– b", "– c", "– d"]),
+    ],
+)
+def test_steps_are_told_in_their_order(ran: str, told: list[str], terminal: bool) -> None:
+    result = replace(RESULT, steps=tuple(StepResult(name, "skipped") for name in "abcd"))
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=terminal, width=200, color_system=None)
+    progress = LiveLines(console) if terminal else PlainLines(console)
+    progress.started(result)
+    for name in ran:
+        result = result.with_step(name, status="done", seconds=0.1)
+        progress.step_ended(result, result.step(name))
+    progress.ended(result)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue()).split("nothing leaves")[1]
+    last = text.rsplit("\n\n", 1)[0].splitlines()[-4:]
+    assert [line.strip("\r")[:3] for line in last] == told
+
+
+@pytest.mark.parametrize("terminal", [False, True])
 def test_every_ending_says_it_in_words(terminal: bool) -> None:
     refuted = replace(DONE, status="done", verdict="REFUTED", exit_status=1)
     assert "✗ REFUTED" in shown(refuted, terminal=terminal)

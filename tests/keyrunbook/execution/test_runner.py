@@ -177,7 +177,7 @@ def test_no_notebook_sees_anothers_variables(
         ("raise KeyboardInterrupt", "KeyboardInterrupt", "KeyboardInterrupt: "),
         ("syntax error", "SyntaxError", "SyntaxError: "),
         (
-            "class Value:\n    def _repr_html_(self):\n        raise ValueError('no picture')\nValue()",
+            "class Value:\n    def _repr_html_(self): raise ValueError('no picture')\nValue()",
             "ValueError",
             "ValueError: no picture",
         ),
@@ -480,6 +480,20 @@ def test_a_sandbox_that_dies_in_the_middle(
         "The sandbox of this run ended (SIGKILL), and what the run had made ended with it."
     )
     assert result.error.fix.startswith("Run it again, as a new run")
+
+
+def test_a_kernel_that_does_not_start_says_why(
+    order: Order, notebooks: Path, started: list[WarmKernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPYTHONDIR", "/proc/nowhere")
+    result = run(order, Silent(), sandbox=None, journal=Ledger, notebooks=notebooks)
+    assert (result.status, result.exit_status, steps_of(result)) == ("failed", 5, "nnnnnnn")
+    assert result.error is not None
+    assert result.error.type == "KernelError"
+    assert "kernel did not start: FileNotFoundError" in result.error.what
+    assert "'/proc/nowhere'" in result.error.what
+    assert f"See {order.folder / 'kernel.log'}; " in result.error.fix
+    assert "IPYTHONDIR" in result.error.fix
 
 
 @pytest.mark.parametrize(
