@@ -37,7 +37,7 @@ from typing import Any, Final
 
 from keyrunbook.errors import ParameterError
 from keyrunbook.parameters import Parameters
-from keyrunbook.policies import CONTEXT_KEY, VERSION, Document
+from keyrunbook.policies import CONTEXT_KEY, VERSION, Document, workflow_path
 from keyrunbook.records import IMAGE_BUILDER
 
 SIZE_LIMIT: Final = 6_144
@@ -149,9 +149,8 @@ class _Scope:
         self.key_bound = self.own if self.makes_key else None
         self.keys = (parameters.key_arn or self._arn("kms", "key/*"),)
         self.alias = (self._arn("kms", parameters.key_alias),)
-        name = parameters.workflow_name.lower().replace(" ", "-").replace("_", "-")
-        kind = parameters.workflow_type.lower()
-        self.workflow = (self.image_builder(f"workflow/{kind}/{name}/*"),)
+        path = workflow_path(parameters.workflow_type, parameters.workflow_name)
+        self.workflow = (self.image_builder(f"{path}/*"),)
         self.role = self._role(parameters.execution_role)
         iam = f"arn:{where.partition}:iam::"
         self.attached = (f"{iam}{where.account}:policy/*", f"{iam}aws:policy/*")

@@ -36,6 +36,15 @@ def sid(purpose: str, run_id: str) -> str:
     return f"{purpose}{plain}{mark}"
 
 
+def workflow_path(kind: str, name: str) -> str:
+    """The part of a workflow's ARN that names it: ``workflow/build/my-name``.
+
+    ARNs have neither capitals nor spaces; that an underscore becomes a dash is UNCONFIRMED.
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_Workflow.html
+    """
+    return f"workflow/{kind.lower()}/{name.lower().replace(' ', '-').replace('_', '-')}"
+
+
 def workflow_pattern(partition: str, account: str) -> str:
     """The context value that every workflow of the account has, in all Regions.
 

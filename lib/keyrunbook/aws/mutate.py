@@ -16,7 +16,7 @@ from iamaccess import Outcome
 from keyrunbook.access import keeps_control
 from keyrunbook.aws import approval, who
 from keyrunbook.aws.refusals import code_of, explain
-from keyrunbook.errors import LockOut, ReadOnly
+from keyrunbook.errors import LockOut, ReadOnly, RunbookError, StepFailed
 from keyrunbook.plan import DOCUMENTS, Applied, Change, Plan, fill, shown
 
 if TYPE_CHECKING:
@@ -50,6 +50,30 @@ def _only_read(plan: Plan) -> ReadOnly:
         f"{plan.step} would change AWS, and the run may only read (read_only). Nothing was "
         f"changed. It would be:\n{changes}",
         "Leave read_only out to have it changed.",
+    )
+
+
+_DRY_RUN = {"imagebuilder": "dryRun", "kms": "DryRun"}
+"""The parameter by which a call is checked and not carried out."""
+
+
+def rehearse(run: Run, change: Change) -> RunbookError | None:
+    """Have AWS check a call that it does not carry out: None when it would be served.
+
+    Gives the error, in words, that it would answer.
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/dry-run-resources.html and
+    https://docs.aws.amazon.com/kms/latest/developerguide/testing-permissions.html
+    """
+    flag = {_DRY_RUN[change.service]: True}
+    try:
+        getattr(run.clients(change.service), change.operation)(**change.parameters, **flag)
+    except ClientError as error:
+        return None if code_of(error) == "DryRunOperationException" else explain(error)
+    except BotoCoreError as error:
+        return explain(error)
+    raise StepFailed(
+        f"{change.call} was to be checked only, but AWS carried it out.",
+        "Look at what it made, and remove it.",
     )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from keyrunbook import policies
 from keyrunbook.aws import mutate
-from keyrunbook.findings import Findings
+from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters, workflow_document
 from keyrunbook.plan import Applied, Change, Plan, symbol
+from keyrunbook.proof import ARN_KEY
 from keyrunbook.steps import presence
 from keyrunbook.steps.common import Forecast, Place, keep, or_none, passed, place
 
@@ -110,6 +112,53 @@ def plan(state: State, parameters: Parameters) -> Plan:
             ),
         ),
     )
+
+
+def rehearse(run: Run, plan: Plan) -> Findings:
+    """Have AWS check the plan's call, and KMS the operator's access, without carrying either out.
+
+    A dry run of CreateWorkflow checks the request and the operator's permissions of Image Builder.
+    KMS's is a call of the operator's own: a permission that holds only for calls through Image
+    Builder (aws:CalledVia) does not count there, so that its refusal decides nothing.
+    """
+    findings = [_would_be_served(run, change) for change in plan]
+    return Findings([*findings, _would_encrypt(run)] if findings else [])
+
+
+def _would_be_served(run: Run, change: Change) -> Finding:
+    refusal = mutate.rehearse(run, change)
+    return passed(
+        f"{change.call} would be served",
+        refusal is None,
+        "a dry run was accepted" if refusal is None else refusal.what,
+        "" if refusal is None else refusal.fix,
+    )
+
+
+def _would_encrypt(run: Run) -> Finding:
+    wanted, where = run.parameters, place(run)
+    path = policies.workflow_path(wanted.workflow_type, wanted.workflow_name)
+    workflow = (
+        f"arn:{where.partition}:imagebuilder:{where.region}:{where.account}:{path}/"
+        f"{wanted.workflow_version}/*"
+    )
+    change = Change(
+        "kms",
+        "generate_data_key",
+        {
+            "KeyId": run.facts()["key_arn"],
+            "KeySpec": "AES_256",
+            "EncryptionContext": {ARN_KEY: workflow},
+        },
+        why="Image Builder asks KMS for a data key as its caller",
+        undo="nothing to undo: a dry run makes nothing",
+    )
+    refusal = mutate.rehearse(run, change)
+    statement = "KMS would make you a data key for this workflow"
+    if refusal is None:
+        return passed(statement, True, "a dry run of GenerateDataKey was accepted")
+    why = f"refused to you directly; a call through Image Builder may be allowed: {refusal.what}"
+    return Finding(statement, "not checked", why)
 
 
 def forecast(run: Run) -> Forecast:
