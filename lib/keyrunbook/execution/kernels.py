@@ -84,7 +84,9 @@ class WarmKernel:
                 stderr=log,
             )
         self.client = self.manager.client()
-        self.client.start_channels()
+        # Without the heartbeat: the process itself says whether it lives. Its thread, stopped before
+        # it has begun, opens one socket after the other until there are none left.
+        self.client.start_channels(hb=False)
         self.client.allow_stdin = False
         # Sent before the kernel listens: the socket keeps it, and the kernel begins with it.
         self.client.execute(PREPARE, silent=True, store_history=False, stop_on_error=False)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_client.channels import HBChannel
 from keyrunbook.errors import RunbookError, Unreachable
 from keyrunbook.execution.kernels import WarmKernel
 from keyrunbook.execution.progress import Silent
@@ -480,6 +482,15 @@ def test_a_sandbox_that_dies_in_the_middle(
         "The sandbox of this run ended (SIGKILL), and what the run had made ended with it."
     )
     assert result.error.fix.startswith("Run it again, as a new run")
+
+
+def test_a_kernel_can_be_ended_at_once(tmp_path: Path) -> None:
+    """It has no heartbeat, whose thread cannot be stopped before it has begun."""
+    kernel = WarmKernel(tmp_path, {}, tmp_path / "kernel.log")
+    kernel.start()
+    heartbeats = [one for one in threading.enumerate() if isinstance(one, HBChannel)]
+    kernel.close()
+    assert heartbeats == []
 
 
 def test_a_kernel_that_does_not_start_says_why(
