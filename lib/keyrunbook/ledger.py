@@ -1,6 +1,8 @@
 """The ledger of a run: append-only JSON Lines; the memory between notebooks.
 
-Every line has `n` (its number), `time` (the service's, ISO 8601 UTC), `step`, `kind` and `hash`:
+Every line has `n` (its number), `time`, `step`, `kind` and `hash`. The time is the service's (ISO
+8601, UTC). It never goes backwards: each process estimates the service's clock to about a second,
+and a line that would be earlier than the one before it has that one's time. The kinds:
 
 - ``opened``: who, where, on what; once, at the start of the run
 - ``intent``, ``outcome``: before and after each mutating call
@@ -69,7 +71,8 @@ class Ledger:
     def append(self, kind: str, *, step: str, time: str, **fields: Any) -> None:
         """Write one line and have the system store it before returning.
 
-        A torn end is cut off first, and a line says so.
+        A torn end is cut off first, and a line says so. `time` is ISO 8601 in UTC, to the same
+        digits each time.
 
         Raises LedgerDamaged, with the line's number, where the ledger is damaged.
         """
@@ -82,6 +85,7 @@ class Ledger:
                 new.insert(0, {"kind": "repaired", "dropped_bytes": chain.torn_bytes})
                 file.truncate(chain.whole_bytes)
             before = chain.head
+            time = max([time, *(entry["time"] for entry in chain.entries[-1:])])
             for n, line in enumerate(new, len(chain.entries) + 1):
                 text, before = _sealed({"n": n, "time": time, "step": step, **line}, before)
                 file.write(text)

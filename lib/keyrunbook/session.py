@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, Identity, aws_clients, sandbox_clients
-from keyrunbook.errors import ParameterError, RunbookError, StepMissing
+from keyrunbook.errors import LedgerDamaged, ParameterError, RunbookError, StepMissing
 from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, run_folder
 from keyrunbook.parameters import Parameters, Target, check_role, check_together, outputs_dir
 from keyrunbook.plan import Plan
@@ -128,10 +129,11 @@ def open_step(step: str, parameters: Parameters) -> Run:
     """Open a run for `step`, from validated parameters. Raises as `open_run` does.
 
     A run that was found, not named, and that cannot go on here (made on a sandbox that is gone, or
-    on another target) is left alone where a new one can begin.
+    on another target, or with a damaged ledger) is left alone where a new one can begin. A run that
+    `06_clean_up` has finished is opened for nothing else.
     """
     outputs, begins = outputs_dir(parameters), NEEDS[step] is None
-    run_id = parameters.run_id or find_run(outputs, STEPS[-1])
+    run_id = parameters.run_id or _current(outputs, begins=begins)
     if run_id is None and not begins:
         raise StepMissing(
             f"There is no unfinished run in {outputs}, and {step} goes on from one.",
@@ -158,8 +160,30 @@ def open_step(step: str, parameters: Parameters) -> Run:
     run = Run(step, run_id, folder, target, parameters, clients)
     if opened is None:
         _open(run)
+    _check_unfinished(run)
     _check_needed(run, NEEDS[step])
     return run
+
+
+def _current(outputs: Path, *, begins: bool) -> str | None:
+    """The newest unfinished run; where a new one can begin, a damaged ledger is only told of."""
+    try:
+        return find_run(outputs, STEPS[-1])
+    except LedgerDamaged as damaged:
+        if not begins:
+            raise
+        warnings.warn(f"{damaged.what} A new run begins.", stacklevel=3)
+        return None
+
+
+def _check_unfinished(run: Run) -> None:
+    """Raise StepMissing where the run came to its end, and this is not its last step once more."""
+    if run.step != STEPS[-1] and STEPS[-1] in run.ledger.done():
+        raise StepMissing(
+            f"The run {run.run_id!r} is finished: {STEPS[-1]} has removed what it made, so "
+            f"{run.step} has nothing to work on.",
+            f"Start a new run. What this one did is told by: runbook show {run.run_id}",
+        )
 
 
 def _check_needed(run: Run, needed: str | None) -> None:

@@ -289,6 +289,13 @@ def test_zeros_in_an_earlier_line_are_damage(ledger: Ledger) -> None:
         ledger.entries()
 
 
+def test_time_never_goes_backwards(ledger: Ledger) -> None:
+    """The clocks of two steps' processes may differ by a second."""
+    for second in (5, 3, 6, 5):
+        ledger.append("done", step="x", time=f"2026-01-31T09:00:0{second}.000+00:00")
+    assert [entry["time"][18] for entry in ledger.entries()] == ["5", "5", "6", "6"]
+
+
 # One process applies at a time
 
 HOLDER = """

@@ -12,11 +12,18 @@ from urllib.parse import urlsplit
 
 import pytest
 from jobs import Job, module_of
-from keyrunbook.errors import ApprovalRequired, ParameterError, SandboxGone, StepMissing
+from keyrunbook.errors import (
+    ApprovalRequired,
+    LedgerDamaged,
+    ParameterError,
+    SandboxGone,
+    StepMissing,
+)
 from keyrunbook.parameters import Parameters
 from keyrunbook.sandboxes import HANDED_OVER, Handoff, Sandbox, start_private
 from keyrunbook.session import Run, open_step
 from keyrunbook.show.tables import run_banner
+from keyrunbook.steps import STEPS
 
 pytestmark = pytest.mark.e2e
 
@@ -30,6 +37,32 @@ def test_notebooks_opened_one_after_another_share_a_run(
 ) -> None:
     first = opened("00_preflight", tmp_path)
     assert opened("01_create_key", tmp_path).run_id == first.run_id
+
+
+@pytest.mark.parametrize("step", ["00_preflight", "02_grant_access", "04_confirm_events"])
+def test_a_finished_run_is_opened_for_its_last_step_only(
+    on_sandbox: Sandbox, tmp_path: Path, step: str
+) -> None:
+    """Else 02 would change the policy of a key that is pending deletion."""
+    first = opened("01_create_key", tmp_path, run_id="r")
+    for name in STEPS:
+        first.ledger.append("done", step=name, time="")
+    with pytest.raises(StepMissing, match=f"'r' is finished: 06_clean_up .* so {step} has nothing"):
+        opened(step, tmp_path, run_id="r")
+    assert opened("06_clean_up", tmp_path, run_id="r").run_id == "r"
+
+
+def test_a_damaged_ledger_is_in_the_way_only_of_those_who_go_on(
+    on_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    first = opened("01_create_key", tmp_path)
+    first.ledger.path.write_text("{}\n")
+    with pytest.raises(LedgerDamaged, match="line 1, is damaged"):
+        opened("02_grant_access", tmp_path)
+    with pytest.raises(LedgerDamaged):
+        opened("01_create_key", tmp_path, run_id=first.run_id)
+    with pytest.warns(UserWarning, match=r"line 1, is damaged.* A new run begins\."):
+        assert opened("01_create_key", tmp_path).run_id != first.run_id
 
 
 def test_a_run_that_came_to_its_end_is_not_the_current_one(
