@@ -7,6 +7,7 @@ server's own threads, and the caller is the one that the service forwards.
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -77,7 +78,9 @@ class ServiceAccess:
             self._region,
         )
         self.last_error = answer.error
-        response = AWSResponse(request.url, answer.status, dict(answer.headers), None)
+        response = AWSResponse(
+            request.url, answer.status, dict(answer.headers), BytesIO(answer.body)
+        )
         response._content = answer.body
         return response
 

@@ -78,7 +78,7 @@ def _check_host(host: str) -> None:
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        if name != "localhost" and not name.startswith("s3."):
+        if name not in ("", "localhost") and not name.startswith("s3."):
             raise not_imitated(
                 f"buckets in a host's name ({name}): set addressing_style to path"
             ) from None
@@ -145,7 +145,9 @@ def parameters_of(operation: OperationModel, request: HttpRequest) -> dict[str, 
                 out[name] = from_text(member, values[0], name)
         elif where == "header" and wire.lower() in request.headers:
             text = request.headers[wire.lower()]
-            if text or member.type_name == "string":
+            if member.type_name == "list":
+                out[name] = [from_text(member.member, one, name) for one in text.split(",")]
+            elif text or member.type_name == "string":
                 out[name] = from_text(member, text, name)
         elif where == "headers":
             begins = wire.lower()
@@ -196,8 +198,10 @@ def _from_xml(shape: Shape, element: ElementTree.Element) -> Any:
             for name, member in shape.members.items()
             if (wire := member.serialization.get("name", name)) in children
         }
-    if shape.type_name in ("list", "map"):
-        raise not_imitated(f"S3's lists in requests ({element.tag.rpartition('}')[2]})")
+    if shape.type_name == "list":
+        return [_from_xml(shape.member, child) for child in element]
+    if shape.type_name == "map":
+        raise not_imitated(f"maps in S3's requests ({element.tag.rpartition('}')[2]})")
     return from_text(shape, element.text or "", shape.name)
 
 

@@ -54,7 +54,8 @@ class Application:
         }
         status = HTTPStatus(answer.status)
         start_response(f"{status.value} {status.phrase}", list(headers.items()))
-        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else answer.body]
+        bare = environ["REQUEST_METHOD"] == "HEAD" or status is HTTPStatus.NOT_MODIFIED
+        return [b"" if bare else answer.body]
 
 
 def _request(environ: dict[str, Any]) -> HttpRequest:

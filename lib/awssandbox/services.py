@@ -77,6 +77,8 @@ def regions(partition: str) -> tuple[str, ...]:
 def model(name: str) -> ServiceModel:
     """A service's botocore model."""
     with _lock:
+        if name == "s3":  # its clients take the bucket out of the paths in their session's model
+            return botocore.session.Session().get_service_model(name)
         return botocore_session().get_service_model(name)
 
 

@@ -226,7 +226,7 @@ def test_a_presigned_url_is_told_to_be_unknown(sandbox: Served) -> None:
 
 @pytest.mark.parametrize(
     ("service", "told"),
-    [("s3", "the service s3"), ("ec2", "the service ec2"), ("nonsense", "the service nonsense")],
+    [("sqs", "the service sqs"), ("ec2", "the service ec2"), ("nonsense", "the service nonsense")],
 )
 def test_a_service_that_is_not_served(sandbox: Served, service: str, told: str) -> None:
     """A clear refusal in a form that the service's own client can read; never a silent success."""
@@ -240,6 +240,9 @@ def test_the_aws_sdk_reads_the_refusal_of_an_operation_that_is_not_served(sandbo
         501,
     )
     assert refused(sandbox.client("dynamodb").list_tables) == ("NotImplemented", 501)
-    assert refused(sandbox.client("s3").list_buckets) == ("NotImplemented", 501)
+    assert refused(lambda: sandbox.client("s3").get_bucket_acl(Bucket="any")) == (
+        "NotImplemented",
+        501,
+    )
     assert refused(sandbox.client("ec2").describe_instances) == ("NotImplemented", 501)
     assert refused(sandbox.client("cloudtrail").describe_trails) == ("NotImplemented", 501)

@@ -29,9 +29,11 @@ from hypothesis import strategies as st
 from iamaccess import Principal
 from served import ACCOUNT, REGION
 
+SERVICES = [name for name, style in services.PROTOCOLS.items() if style != "rest-xml"]
+"""But for S3, whose values go in headers, where not every text can: see test_rest_xml.py."""
 SERVED = [
     (name, operation)
-    for name in services.MODULES
+    for name in SERVICES
     for operation in sorted(services.service(name).operations)
 ]
 TEXT = st.text(
@@ -174,7 +176,7 @@ def without_nothing(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("everything", [True, False])
-@pytest.mark.parametrize("service", services.MODULES)
+@pytest.mark.parametrize("service", SERVICES)
 def test_each_operation_both_ways(service: str, everything: bool) -> None:
     for name in services.service(service).operations:
         model = operation(service, name)

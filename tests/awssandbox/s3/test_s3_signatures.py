@@ -10,11 +10,12 @@ import threading
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from awssandbox.errors import AwsError
 from awssandbox.payload import opened
 from awssandbox.protocol import HttpRequest
 from awssandbox.server import Application, Server, tls_context
@@ -51,9 +52,9 @@ def put(sandbox: Served, body: bytes, says: str | None = None, **unsigned: str) 
     request = AWSRequest("PUT", url, {}, body)
     Signer(sandbox, says).add_auth(request)
     headers = {**dict(request.headers), **{k.replace("_", "-"): v for k, v in unsigned.items()}}
-    asked = urllib.request.Request(url, body, headers, method="PUT")  # noqa: S310
+    asked = urllib.request.Request(url, body, headers, method="PUT")
     try:
-        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=10) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -106,13 +107,12 @@ def test_who_is_not_let_in(
 
 
 @pytest.fixture
-def over_tls(sandbox: Served, s3: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+def over_tls(sandbox: Served, s3: Any, tmp_path: Path) -> Iterator[Any]:
     """A client that reaches the sandbox over TLS."""
     context, bundle = tls_context("127.0.0.1", tmp_path)
     server = Server(Application(sandbox.world), "127.0.0.1", 0, context)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
-    request.addfinalizer(lambda: (server.stop(), thread.join(timeout=5)))
     key, secret, _ = sandbox.administrator
     client = SESSION.create_client(
         "s3",
@@ -122,8 +122,10 @@ def over_tls(sandbox: Served, s3: Any, tmp_path: Path, request: pytest.FixtureRe
         endpoint_url=server.url,
         verify=str(bundle),
     )
-    sandbox.clients.append(client)
-    return client
+    yield client
+    client.close()
+    server.stop()
+    thread.join(timeout=5)
 
 
 @pytest.mark.e2e
@@ -161,7 +163,7 @@ def test_a_body_in_chunks_that_was_altered_is_refused(over_tls: Any) -> None:
 # Chunks and checksums by themselves
 
 
-def chunked(*chunks: bytes, trailer: bytes = b"", **headers: str) -> HttpRequest:
+def chunked(*chunks: bytes, trailer: bytes = b"", **headers: Any) -> HttpRequest:
     framed = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     given = {
         "content-encoding": "aws-chunked",
@@ -175,7 +177,7 @@ def crc32(body: bytes) -> str:
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
-TRAILER = {"x_amz_trailer": "x-amz-checksum-crc32"}
+TRAILER: dict[str, Any] = {"x_amz_trailer": "x-amz-checksum-crc32"}
 
 
 def test_chunks_are_put_together() -> None:
@@ -205,8 +207,6 @@ def test_chunks_are_put_together() -> None:
     ],
 )
 def test_chunks_and_checksums_that_are_refused(request_: HttpRequest, code: str) -> None:
-    from awssandbox.errors import AwsError
-
     with pytest.raises(AwsError) as refused:
         opened(request_)
     assert refused.value.code == code
