@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ import click
 from keyrunbook.errors import ParameterError, RunbookError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from keyrunbook.execution.given import FromFile
     from keyrunbook.execution.runner import Sandbox
@@ -243,7 +244,7 @@ def plan(
     options = _given(
         run_id=run_id, outputs_dir=outputs, target=target, profile=profile, region=region
     )
-    parameters, _ = _load(pairs, file, options)
+    parameters, given = _load(pairs, file, options)
     folder = _outputs_dir(parameters)
     chosen = None if steps is None else parse_selection(steps, STEPS).steps
     found = _run_id(parameters, folder, STEPS[0] if chosen is None else chosen[0])
@@ -251,6 +252,7 @@ def plan(
     where = parameters.target or opened.get("target") or "sandbox"
     chosen = chosen or default_selection(where, STEPS).steps
     _check(parameters, where, opened, chosen)
+    _check_used(given, pairs, chosen)
     run = open_step(chosen[0], parameters.model_copy(update={"run_id": found}))
     planned = plan_steps(run, chosen)
     name = approval.store(run, planned, chosen)
@@ -281,6 +283,7 @@ def _run(
     from keyrunbook.steps import STEPS
 
     parameters, given = _load(pairs, file, options)
+    by_person = set(given)
     outputs = _outputs_dir(parameters)
     if parameters.approve is not None:
         approved = _approved(parameters, outputs)
@@ -297,6 +300,7 @@ def _run(
     target = parameters.target or opened.get("target") or "sandbox"
     selection = chosen or default_selection(target, STEPS)
     _check(parameters, target, opened, selection.steps)
+    _check_used(by_person, pairs, selection.steps)
     order = Order(
         run_id=run_id,
         target=target,
@@ -311,7 +315,7 @@ def _run(
         cell_limit_s=3600 + event_wait_seconds(parameters, target),
     )
     progress = progress_to(sys.stderr if as_json else sys.stdout)
-    sandbox = _sandbox_for(opened) if target == "sandbox" else None
+    sandbox = _sandbox_for(opened, parameters.region) if target == "sandbox" else None
     result = run(order, progress, sandbox=sandbox, journal=Ledger)
     if as_json:
         click.echo(result.to_json(), nl=False)
@@ -340,10 +344,37 @@ def _check(
         workflow_document(parameters)
 
 
-def _sandbox_for(opened: Mapping[str, Any]) -> Callable[[], Sandbox] | None:
+def _check_used(
+    given: Iterable[str], pairs: Iterable[tuple[str, str]], steps: Sequence[str]
+) -> None:
+    """Refuse a `-p` for other steps than these; of a file, which may be for all, tell of it.
+
+    Raises:
+        ParameterError: it would be without effect.
+    """
+    from keyrunbook.execution.given import names_in, without_effect
+    from keyrunbook.execution.runner import notebooks_dir
+    from keyrunbook.steps import STEPS
+
+    if set(steps) == set(STEPS):
+        return
+    uses = {step: names_in(notebooks_dir() / f"{step}.ipynb") for step in STEPS}
+    for name, users in without_effect(sorted(given), steps, uses).items():
+        what = f"{name} is for {' and '.join(users)} only, which this does not run"
+        if name in dict(pairs):
+            raise ParameterError(
+                f"-p {name} would be without effect: {what}.",
+                "Leave it out. It changes nothing that those steps have made already; to have it "
+                "otherwise, start a new run.",
+            )
+        click.echo(f"Note: {what}.", err=True)
+
+
+def _sandbox_for(opened: Mapping[str, Any], region: str | None) -> Callable[[], Sandbox] | None:
     """What starts the sandbox of a run; None when the environment hands one over.
 
-    A run that was made on the shared sandbox goes on there; a new one gets one of its own.
+    A run that was made on the shared sandbox goes on there; a new one gets one of its own, in the
+    partition of `region`.
 
     Raises:
         SandboxGone: the run was made on another one. What it left, its result too, stays.
@@ -353,7 +384,8 @@ def _sandbox_for(opened: Mapping[str, Any]) -> Callable[[], Sandbox] | None:
     made_on = opened.get("sandbox")
     handed_over = sandboxes.handed_over()
     if made_on is None:
-        return None if handed_over is not None else sandboxes.start_private
+        options = () if region is None else ("--region", region)
+        return None if handed_over is not None else partial(sandboxes.start_private, *options)
     there = handed_over or sandboxes.read(sandboxes.shared_path())
     if there is None or there.instance_id != made_on:
         raise sandboxes.gone(opened["run_id"])

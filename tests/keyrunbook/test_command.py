@@ -213,6 +213,7 @@ REFUSED_PARAMETERS = [
     (["-p", "pending_window_days", "many"], "pending_window_days"),
     (["-p", "tags", "{owner: somebody@example.com}"], "e-mail"),
     (["-p", "workflow_version", "1.0"], "workflow_version"),
+    (["--steps", "00..02", "-p", "workflow_name", "x"], "03_encrypt_workflow only"),
     (["--steps", "07"], "there is no step '07'"),
     (["--steps", "04..01"], "runs backwards"),
     (["--steps", "03"], "holds no unfinished one"),
@@ -329,7 +330,6 @@ def test_on_aws_a_step_that_reads_works_and_one_that_changes_waits_for_approval(
     assert done.returncode == 0, done.stdout
     assert f"{keys['AWS_ENDPOINT_URL']}, which is not AWS" in done.stderr
     assert json.loads(done.stdout)["endpoint_url"] == keys["AWS_ENDPOINT_URL"]
-    before = sandboxes.command(sandbox.ready(), "status")["time"]
     done = runbook(*words, "--steps", "01", "-p", "key_alias", "alias/never", **keys)
     assert done.returncode == 4, done.stdout
     error = json.loads(done.stdout)["error"]
@@ -338,7 +338,6 @@ def test_on_aws_a_step_that_reads_works_and_one_that_changes_waits_for_approval(
     assert "Nothing was changed" in error["what"]
     lines = ledger(tmp_path / "x")
     assert not [line for line in lines if line["kind"] == "intent"]
-    assert before
 
 
 def limited(sandbox: sandboxes.Sandbox, *actions: str) -> dict[str, str]:

@@ -7,8 +7,10 @@ would lose its leading zero on the way.
 
 from __future__ import annotations
 
+import ast
+import json
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -85,6 +87,30 @@ def read_file(path: Path, types_: Mapping[str, Any]) -> FromFile:
         values[name] = _constructed(value, types_.get(name, str), f"{path}:{line}: {name}")
         lines[name] = line
     return FromFile(path, values, lines)
+
+
+def names_in(notebook: Path) -> set[str]:
+    """The parameters of a notebook: the names that its parameters cell assigns."""
+    return {
+        target.id
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        if "parameters" in cell["metadata"].get("tags", ())
+        for node in ast.parse("".join(cell["source"])).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def without_effect(
+    names: Iterable[str], steps: Sequence[str], uses: Mapping[str, set[str]]
+) -> dict[str, list[str]]:
+    """Those of the parameters that none of `steps` uses, each with the steps that do.
+
+    `uses`: each step's parameters. What no step names, such as a limit, is for all.
+    """
+    found = {name: [step for step in uses if name in uses[step]] for name in names}
+    return {name: users for name, users in found.items() if users and not set(users) & set(steps)}
 
 
 def takes_text(annotation: Any) -> bool:

@@ -5,7 +5,15 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from keyrunbook.errors import ParameterError
-from keyrunbook.execution.given import read_file, read_pairs, takes_text
+from keyrunbook.execution.given import (
+    names_in,
+    read_file,
+    read_pairs,
+    takes_text,
+    without_effect,
+)
+from keyrunbook.execution.runner import notebooks_dir
+from keyrunbook.steps import STEPS
 
 TYPES: dict[str, Any] = {
     "run_id": str | None,
@@ -107,3 +115,24 @@ def test_file_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_which_types_take_text(annotation: object, text: bool) -> None:
     assert takes_text(annotation) is text
+
+
+USES = {step: names_in(notebooks_dir() / f"{step}.ipynb") for step in STEPS}
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "users"),
+    [
+        ("key_alias", STEPS[2:3], ["01_create_key"]),
+        ("key_alias", STEPS[:2], None),
+        ("tags", STEPS[4:], ["01_create_key", "02_grant_access", "03_encrypt_workflow"]),
+        ("tags", STEPS[3:], None),
+        ("pending_window_days", STEPS[:5], ["06_clean_up"]),
+        ("region", STEPS[6:], None),
+        ("a limit of every step's", STEPS[6:], None),
+    ],
+)
+def test_parameters_that_none_of_the_steps_uses(
+    name: str, steps: tuple[str, ...], users: list[str] | None
+) -> None:
+    assert without_effect([name], steps, USES) == ({} if users is None else {name: users})
