@@ -213,7 +213,7 @@ REFUSED_PARAMETERS = [
     (["-p", "pending_window_days", "many"], "pending_window_days"),
     (["-p", "tags", "{owner: somebody@example.com}"], "e-mail"),
     (["-p", "workflow_version", "1.0"], "workflow_version"),
-    (["--steps", "00..02", "-p", "workflow_name", "x"], "03_encrypt_workflow only"),
+    (["--steps", "00..02", "-p", "workflow_name", "mine"], "03_encrypt_workflow only"),
     (["--steps", "07"], "there is no step '07'"),
     (["--steps", "04..01"], "runs backwards"),
     (["--steps", "03"], "holds no unfinished one"),
