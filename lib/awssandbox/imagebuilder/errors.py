@@ -70,6 +70,22 @@ def not_found(arn: str) -> AwsError:
     )
 
 
+def not_running(arn: str) -> AwsError:
+    """A build that has ended. UNCONFIRMED: code and text; the model says when it is refused.
+
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CancelImageCreation.html
+    """
+    return AwsError("InvalidRequestException", f"The image '{arn}' is not being built.")
+
+
+def still_running(arn: str) -> AwsError:
+    """A build that has not ended. The text is not documented.
+
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteImage.html
+    """
+    return AwsError("ResourceDependencyException", f"The image '{arn}' is being built.")
+
+
 def token_mismatch() -> AwsError:
     """A client token that came before with other parameters. The text is the model's."""
     return AwsError(
@@ -118,5 +134,17 @@ def kms_refused(verb: str, key: str, cause: AwsError) -> AwsError:
     why = f"Image Builder could not {verb} the workflow with the KMS key '{key}'. "
     text = f"{why}KMS answered {cause.code}: {cause.message}"
     if cause.code in ("AccessDeniedException", "AccessDenied"):
+        return AwsError("ForbiddenException", text, 403)
+    return AwsError("ClientException", text)
+
+
+def s3_refused(uri: str, cause: AwsError) -> AwsError:
+    """What CreateWorkflow answers when S3 refuses to give the document at `uri`.
+
+    UNCONFIRMED, as for `kms_refused`.
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CreateWorkflow.html
+    """
+    text = f"Image Builder could not read '{uri}'. S3 answered {cause.code}: {cause.message}"
+    if cause.code == "AccessDenied":
         return AwsError("ForbiddenException", text, 403)
     return AwsError("ClientException", text)

@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 
 from awssandbox.call import DERIVED, Access, Answer, Call
 from awssandbox.errors import AwsError, not_imitated
-from awssandbox.imagebuilder import errors
+from awssandbox.imagebuilder import errors, objects
 from awssandbox.imagebuilder.arns import (
     AMAZON,
     ResourceArn,
@@ -163,11 +163,12 @@ def _new_arn(call: Call) -> ResourceArn:
 def _create(call: Call) -> dict[str, Any]:
     given = call.parameters
     version = _check_request(call)
-    text: str = given["data"]
-    _document(text, given["type"])
+    uri, source = given.get("uri"), "data" if given.get("uri") is None else "uri"
+    text: str = given["data"] if uri is None else objects.read(call, uri)
+    _document(text, given["type"], source)
     state = state_of(call)
     arn = _new_arn(call)
-    configuration = _configuration(given)
+    configuration = _configuration({**given, "data": text})
     _check_room(state, arn, configuration)
     if given.get("dryRun"):
         raise errors.dry_run_succeeded()
@@ -212,25 +213,24 @@ def _check_source(call: Call) -> None:
         raise errors.invalid_combination(
             "You must specify exactly one of the 'data' or 'uri' properties, not both."
         )
-    if given.get("uri") is not None:
-        raise not_imitated("CreateWorkflow with a document in Amazon S3 (uri); use data")
-    if given.get("data") is None:
+    if given.get("data") is None and given.get("uri") is None:
         raise errors.invalid_combination(
             "You must specify exactly one of the 'data' or 'uri' properties."
         )
 
 
-def _document(text: str, workflow_type: str) -> Document:
+def _document(text: str, workflow_type: str, source: str = "data") -> Document:
     try:
         return parse_document(text, cast(WorkflowType, workflow_type))
     except DocumentError as error:
-        raise errors.invalid_value("data", str(error)) from None
+        raise errors.invalid_value(source, str(error)) from None
 
 
 def _configuration(given: Mapping[str, Any]) -> str:
     """A hash of what makes two builds of a version the same workflow.
 
-    UNCONFIRMED: which parameters AWS compares. Tags and the token are taken not to count.
+    UNCONFIRMED: which parameters AWS compares. Tags and the token are taken not to count, and of a
+    document in S3 what it says, not where it is.
     """
     counted = ("name", "type", "description", "changeDescription", "data", "kmsKeyId")
     return fingerprint([given.get(key) for key in counted])

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from awssandbox.imagebuilder import ImageBuilderState
+from awssandbox.imagebuilder.versions import Version
 from botocore.exceptions import ClientError
 from served import ACCOUNT, REGION, Credentials, Served, document, refusal
 
@@ -197,12 +200,6 @@ def test_the_limits_are_reached_but_not_passed(client: Any) -> None:
     made(client, name="tags", tags={f"k{n}": "v" for n in range(50)}, clientToken="t" * 64)
 
 
-def test_a_document_in_s3_is_not_imitated_and_says_so(client: Any) -> None:
-    code, status, message = refusal(client.create_workflow, **ARGUMENTS, uri="s3://bucket/key")
-    assert (code, status) == ("NotImplemented", 501)
-    assert "uri" in message
-
-
 ARGUMENTS = {"name": "example", "semanticVersion": "1.0.0", "type": "BUILD"}
 
 
@@ -309,6 +306,21 @@ def test_a_dry_run_is_recorded_as_refused(sandbox: Served, client: Any) -> None:
     (record,) = sandbox.records("CreateWorkflow")
     assert record["errorCode"] == "DryRunOperationException"
     assert record["responseElements"] is None
+
+
+def test_a_region_holds_a_thousand_workflows(sandbox: Served, client: Any) -> None:
+    """Source: https://docs.aws.amazon.com/general/latest/gr/imagebuilder.html"""
+    made(client)
+    held = sandbox.world.state(ImageBuilderState, ACCOUNT, REGION).workflows
+    (first,) = held.values()
+    for number in range(1, 1000):
+        arn = replace(first.arn, version=f"1.0.{number}")
+        held[str(arn)] = replace(first, arn=arn, version=Version(arn.version))
+    for dry in ({}, {"dryRun": True}):
+        code, status, text = refusal(create, client, semanticVersion="2.0.0", **dry)
+        assert (code, status) == ("ServiceQuotaExceededException", 402)
+        assert "1,000" in text
+    assert made(client, data=CHANGED).endswith("/1.0.0/2"), "another build is no other workflow"
 
 
 # Tags and permissions ----------------------------------------------------------------------------
