@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from awssandbox import leftovers
 from awssandbox.clock import Clock
-from awssandbox.world import DEFAULT_ACCOUNT, DEFAULT_REGION, PARTITION, World
+from awssandbox.world import DEFAULT_ACCOUNT, DEFAULT_REGION, World, partition_of
 
 if TYPE_CHECKING:
     from awssandbox.faults import Faults
@@ -82,10 +82,9 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(words)
     if not re.fullmatch(r"\d{12}", options.account):
         parser.error(f"--account: {options.account!r} is not a number of 12 digits")
-    if options.region != DEFAULT_REGION and options.region not in _regions():
+    if options.region != DEFAULT_REGION and options.region not in _regions(options.region):
         parser.error(
-            f"--region: {options.region!r} is not a Region of KMS in the partition {PARTITION}, "
-            f"such as {DEFAULT_REGION}"
+            f"--region: {options.region!r} is not a Region of KMS, such as {DEFAULT_REGION}"
         )
     if not 0 <= options.port <= 65535:
         parser.error(f"--port: {options.port} is not a port, 0 to 65535")
@@ -100,10 +99,10 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _regions() -> Sequence[str]:
+def _regions(region: str) -> Sequence[str]:
     from awssandbox.services import regions
 
-    return regions(PARTITION)
+    return regions(partition_of(region))
 
 
 def _moment(text: str) -> datetime:

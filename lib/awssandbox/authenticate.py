@@ -27,6 +27,7 @@ from awssandbox.clock import real_now
 from awssandbox.errors import AwsError, not_imitated
 from awssandbox.payload import UNSIGNED
 from awssandbox.protocol import HttpRequest
+from awssandbox.world import partition_of
 
 if TYPE_CHECKING:
     from awssandbox.world import World
@@ -104,6 +105,8 @@ def authenticate(
     """
     agent = request.headers.get("user-agent", "")
     token = request.headers.get("x-amz-security-token")
+    if partition_of(signature.region) != world.partition:
+        raise _unknown()  # an account, and so its credentials, is of one partition
     caller, secret = (
         _session(world, signature.access_key_id, token, agent, connection)
         if signature.access_key_id.startswith("ASIA")

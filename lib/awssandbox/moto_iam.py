@@ -77,7 +77,9 @@ class Iam:
         backend: IAMBackend = iam_backends[account][self._world.partition]
         if new:
             for name, data in MANAGED_POLICIES.items():
-                policy = AWSManagedPolicy.from_data(name, account, "us-east-1", dict(data))
+                policy = AWSManagedPolicy.from_data(
+                    name, account, self._world.global_region, dict(data)
+                )
                 policy.id = data["PolicyId"]
                 backend.managed_policies[policy.arn] = policy
         return backend
@@ -272,7 +274,7 @@ class Iam:
 
     def _moto(self, account: str, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return _store.call(account, "us-east-1", operation, parameters)
+            return _store.call(account, self._world.global_region, operation, parameters)
         except AwsError as refusal:
             text = _in_aws_words(refusal.message, operation, parameters)
             raise AwsError(refusal.code, text, refusal.status) from None

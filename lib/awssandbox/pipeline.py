@@ -27,11 +27,8 @@ if TYPE_CHECKING:
     from awssandbox.services import Service
     from awssandbox.world import World
 
-GLOBAL_REGIONS: Final = {"iam": "us-east-1"}
-"""Services that are one for the partition, and the Region in which they are recorded.
-
-Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html
-"""
+GLOBAL_SERVICES: Final = frozenset({"iam"})
+"""Services that are one for the partition."""
 
 
 def respond(world: World, request: HttpRequest, connection: Connection) -> HttpResponse:
@@ -100,7 +97,7 @@ def served(
 ) -> HttpResponse:
     """Answer a request of a caller who is known. A fault of the sandbox is a 500 that says so."""
     service = services.service(service_name)
-    region = GLOBAL_REGIONS.get(service.name, region)
+    region = world.global_region if service.name in GLOBAL_SERVICES else region
     request_id = str(uuid.uuid4())
     try:
         return _served(world, service, request, caller, region, request_id)

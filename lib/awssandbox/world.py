@@ -22,10 +22,24 @@ if TYPE_CHECKING:
 
 DEFAULT_ACCOUNT = "111122223333"
 DEFAULT_REGION = "us-west-2"
-PARTITION = "aws"
+
+GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+"""The Region of each partition in which services that are one for the partition are recorded.
+
+Of aws-cn and aws-us-gov it is where the SDK signs for IAM, by its table of endpoints.
+Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html
+"""
 
 State = TypeVar("State")
 Seen = TypeVar("Seen")
+
+
+def partition_of(region: str) -> str:
+    """The partition of a Region, by its name's beginning.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
+    """
+    return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(region.rsplit("-", 2)[0], "aws")
 
 
 class World:
@@ -51,7 +65,7 @@ class World:
         self.account = account
         self.region = region
         self.faults = faults
-        self.partition = PARTITION
+        self.partition = partition_of(region)
         self.lock = threading.RLock()
         self._states: dict[tuple[type, str, str], object] = {}
 
@@ -79,6 +93,11 @@ class World:
             account = f"{int(self.ids.make('account'), 16) % 10**12:012}"
             if account not in used:
                 return account
+
+    @property
+    def global_region(self) -> str:
+        """The Region in which services that are one for the partition are recorded."""
+        return GLOBAL_REGIONS[self.partition]
 
     @cached_property
     def iam(self) -> Iam:

@@ -8,7 +8,7 @@ from typing import Any
 from awssandbox.call import Caller
 from awssandbox.clock import Clock
 from awssandbox.forward import ServiceAccess
-from awssandbox.pipeline import GLOBAL_REGIONS
+from awssandbox.pipeline import GLOBAL_SERVICES
 from awssandbox.sts import sessions
 from awssandbox.world import World
 from botocore.exceptions import ClientError
@@ -56,7 +56,7 @@ class Sandbox:
 
     def client(self, service: str, caller: Caller | None = None) -> Any:
         """A client; the root user's of the first account unless told otherwise."""
-        region = GLOBAL_REGIONS.get(service, REGION)
+        region = self.world.global_region if service in GLOBAL_SERVICES else REGION
         return ServiceAccess(self.world, caller or self.root(), region).client(service)
 
     def user(self, name: str, *statements: dict[str, Any], account: str = ACCOUNT) -> Caller:
