@@ -312,10 +312,11 @@ def _run(
             for name, value in parameters.model_dump(mode="json").items()
             if name in given
         },
-        cell_limit_s=3600 + event_wait_seconds(parameters, target),
+        cell_limit_s=parameters.cell_seconds + event_wait_seconds(parameters, target),
+        start_limit_s=parameters.start_seconds,
     )
     progress = progress_to(sys.stderr if as_json else sys.stdout)
-    sandbox = _sandbox_for(opened, parameters.region) if target == "sandbox" else None
+    sandbox = _sandbox_for(opened, parameters) if target == "sandbox" else None
     result = run(order, progress, sandbox=sandbox, journal=Ledger)
     if as_json:
         click.echo(result.to_json(), nl=False)
@@ -370,11 +371,11 @@ def _check_used(
         click.echo(f"Note: {what}.", err=True)
 
 
-def _sandbox_for(opened: Mapping[str, Any], region: str | None) -> Callable[[], Sandbox] | None:
+def _sandbox_for(opened: Mapping[str, Any], parameters: Parameters) -> Callable[[], Sandbox] | None:
     """What starts the sandbox of a run; None when the environment hands one over.
 
     A run that was made on the shared sandbox goes on there; a new one gets one of its own, in the
-    partition of `region`.
+    partition of the Region that is given.
 
     Raises:
         SandboxGone: the run was made on another one. What it left, its result too, stays.
@@ -384,8 +385,9 @@ def _sandbox_for(opened: Mapping[str, Any], region: str | None) -> Callable[[], 
     made_on = opened.get("sandbox")
     handed_over = sandboxes.handed_over()
     if made_on is None:
-        options = () if region is None else ("--region", region)
-        return None if handed_over is not None else partial(sandboxes.start_private, *options)
+        options = () if parameters.region is None else ("--region", parameters.region)
+        start = partial(sandboxes.start_private, *options, start_seconds=parameters.start_seconds)
+        return None if handed_over is not None else start
     there = handed_over or sandboxes.read(sandboxes.shared_path())
     if there is None or there.instance_id != made_on:
         raise sandboxes.gone(opened["run_id"])

@@ -175,6 +175,30 @@ class Parameters(BaseModel):
             description="longest wait for CloudTrail; unset: 30 or, on AWS, 900",
         ),
     ] = None
+    lookup_calls: Annotated[
+        int,
+        Field(
+            ge=1, le=100_000, examples=[240], description="most calls of one LookupEvents search"
+        ),
+    ] = 240
+    start_seconds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3600,
+            examples=[60],
+            description="longest wait for the sandbox, and for the kernel, to start",
+        ),
+    ] = 60
+    cell_seconds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=86400,
+            examples=[3600],
+            description="longest time of a cell of runbook run, besides its wait for CloudTrail",
+        ),
+    ] = 3600
     pending_window_days: Annotated[
         int,
         Field(

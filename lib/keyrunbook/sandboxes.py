@@ -137,9 +137,16 @@ def command(handoff: Handoff, name: str, **fields: Any) -> dict[str, Any]:
 class Sandbox:
     """A sandbox process that is being started; `ready` waits for it."""
 
-    def __init__(self, process: subprocess.Popen[str], path: Path, folder: Any = None) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[str],
+        path: Path,
+        folder: Any = None,
+        start_seconds: float = START_LIMIT_SECONDS,
+    ) -> None:
         self._process = process
         self._folder = folder
+        self._start_seconds = start_seconds
         self._handoff: Handoff | None = None
         self.path = path
 
@@ -147,11 +154,11 @@ class Sandbox:
         """Wait until it serves. Raises Unreachable when it ended instead, or takes too long."""
         if self._handoff is None:
             assert self._process.stdout is not None
-            if not select.select([self._process.stdout], [], [], START_LIMIT_SECONDS)[0]:
+            if not select.select([self._process.stdout], [], [], self._start_seconds)[0]:
                 self.close()
                 raise Unreachable(
-                    f"The sandbox did not start within {START_LIMIT_SECONDS:.0f} seconds.",
-                    "Try it alone with: runbook sandbox",
+                    f"The sandbox did not start within {self._start_seconds:.0f} seconds.",
+                    "Give it more (start_seconds), or try it alone with: runbook sandbox",
                 )
             if not self._process.stdout.readline():
                 status = self._process.wait()
@@ -207,8 +214,11 @@ class Sandbox:
         self.close()
 
 
-def start_private(*arguments: str) -> Sandbox:
-    """Start a sandbox that ends with this process. Returns at once; `arguments` are its options."""
+def start_private(*arguments: str, start_seconds: float = START_LIMIT_SECONDS) -> Sandbox:
+    """Start a sandbox that ends with this process. Returns at once; `arguments` are its options.
+
+    `start_seconds`: how long `ready` waits for it.
+    """
     folder = tempfile.TemporaryDirectory(prefix="keyrunbook-")
     path = Path(folder.name) / "sandbox.json"
     process = subprocess.Popen(
@@ -218,7 +228,7 @@ def start_private(*arguments: str) -> Sandbox:
         text=True,
         start_new_session=True,
     )
-    return Sandbox(process, path, folder)
+    return Sandbox(process, path, folder, start_seconds)
 
 
 def hold_start(path: Path) -> int:
@@ -237,8 +247,11 @@ def _start_lock(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
-def shared() -> Handoff:
-    """The shared sandbox of this user, started when none is running."""
+def shared(start_seconds: float = START_LIMIT_SECONDS) -> Handoff:
+    """The shared sandbox of this user, started when none is running.
+
+    Raises Unreachable when it ended instead, or takes longer than `start_seconds`.
+    """
     path = shared_place()
     with FileLock(_start_lock(path)):
         if running := read(path):
@@ -252,7 +265,7 @@ def shared() -> Handoff:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_LIMIT_SECONDS
+        deadline = time.monotonic() + start_seconds
         while time.monotonic() < deadline and process.poll() is None:
             if path.exists() and (running := read(path)):
                 process.returncode = 0  # it outlives us, which Popen would warn of
@@ -260,7 +273,7 @@ def shared() -> Handoff:
             time.sleep(0.02)
     raise Unreachable(
         f"The sandbox did not start (its messages are in {path.with_suffix('.log')}).",
-        "Try it alone with: runbook sandbox",
+        "Give it more time (start_seconds), or try it alone with: runbook sandbox",
     )
 
 

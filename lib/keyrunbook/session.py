@@ -207,7 +207,7 @@ def _clients(target: Target, parameters: Parameters, opened: Mapping[str, Any] |
         return aws_clients(
             parameters.profile, region, use_fips=parameters.use_fips, read_only=read_only
         )
-    handoff = sandboxes.handed_over() or sandboxes.shared()
+    handoff = sandboxes.handed_over() or sandboxes.shared(parameters.start_seconds)
     clients = sandbox_clients(handoff, region, read_only=read_only)
     clients.renew()
     return clients

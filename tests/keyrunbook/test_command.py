@@ -17,6 +17,8 @@ import nbformat
 import pytest
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import sandbox_clients
+from keyrunbook.cli import _run
+from keyrunbook.execution.result import RunResult
 from keyrunbook.parameters import Parameters, project_dir
 from keyrunbook.steps import STEPS
 
@@ -421,6 +423,21 @@ def _processes_of(folder: Path) -> list[str]:
         if str(folder).encode() in text and path.name != str(os.getpid()):
             found.append((path / "cmdline").read_bytes().decode())
     return found
+
+
+def test_limits_are_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command hands to the runner; that the runner keeps to it has tests of its own."""
+    handed: dict[str, Any] = {}
+
+    def run(order: Any, progress: Any, *, sandbox: Any, journal: Any) -> RunResult:
+        handed.update(cell=order.cell_limit_s, start=order.start_limit_s, own=sandbox.keywords)
+        return RunResult("r", "sandbox", "", "done", 1, "", steps=(), exit_status=0)
+
+    monkeypatch.setattr("keyrunbook.execution.runner.run", run)
+    limits = {"cell_seconds": 70, "event_wait_seconds": 5, "start_seconds": 9}
+    pairs = tuple((name, str(value)) for name, value in limits.items())
+    assert _run(pairs, None, {"outputs_dir": str(tmp_path)}, None, as_json=False) == 0
+    assert handed == {"cell": 75, "start": 9, "own": {"start_seconds": 9}}
 
 
 # Help ---------------------------------------------------------------------------------------------

@@ -217,15 +217,14 @@ def test_a_sandbox_that_cannot_start_says_so(capfd: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.e2e
-def test_waiting_for_a_sandbox_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandboxes, "START_LIMIT_SECONDS", 0.2)
+def test_waiting_for_a_sandbox_has_a_limit(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    sandbox = Sandbox(process, tmp_path / "sandbox.json")
+    sandbox = Sandbox(process, tmp_path / "sandbox.json", start_seconds=0.2)
     with pytest.raises(Unreachable, match="did not start within 0 seconds"):
         sandbox.ready()
     assert process.poll() is not None

@@ -79,6 +79,7 @@ class Order:
     all_steps: Sequence[str]
     parameters: Mapping[str, Any]
     cell_limit_s: int = 3600
+    start_limit_s: int = 60
 
     @property
     def folder(self) -> Path:
@@ -201,7 +202,7 @@ class _Run:
             load_papermill()
             if own is not None:
                 own.ready()
-            kernel.ready()
+            kernel.ready(self._order.start_limit_s)
             self._steps(kernel)
             signals.ignore()
             self._end()
@@ -269,7 +270,7 @@ class _Run:
         error: RunError | None = None
         interrupted: Interrupted | None = None
         try:
-            kernel.fresh()
+            kernel.fresh(self._order.start_limit_s)
             self._execute(kernel, name)
         except Interrupted as caught:
             interrupted = caught

@@ -49,6 +49,7 @@ def history(run: Run, region: str | None = None) -> LookupSource:
         where,
         limiter_for(account, where, endpoint_url=client.meta.endpoint_url if foreign else None),
         clock=run.now,
+        max_calls=run.parameters.lookup_calls,
         remark=f" ({not_aws(run)})" if foreign else "",
     )
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,16 +21,18 @@ from keyrunbook.errors import (
     StepMissing,
 )
 from keyrunbook.parameters import Parameters
+from keyrunbook.proof import Span
 from keyrunbook.sandboxes import HANDED_OVER, Handoff, Sandbox, start_private
 from keyrunbook.session import Run, open_step
 from keyrunbook.show.tables import run_banner
 from keyrunbook.steps import STEPS
+from keyrunbook.steps.events import history
 
 pytestmark = pytest.mark.e2e
 
 
-def opened(step: str, outputs: Path, **given: str) -> Run:
-    return open_step(step, Parameters(outputs_dir=str(outputs), **given))  # type: ignore[arg-type]
+def opened(step: str, outputs: Path, **given: Any) -> Run:
+    return open_step(step, Parameters(outputs_dir=str(outputs), **given))
 
 
 def test_notebooks_opened_one_after_another_share_a_run(
@@ -131,6 +134,14 @@ def test_the_service_s_time_is_the_run_s(tmp_path: Path, monkeypatch: pytest.Mon
         assert run.ledger.entries()[0]["time"].startswith("2031-05-04T03:02:")
         times = [run.now() for _ in range(20) if run.clients("kms").list_keys(Limit=1)]
         assert times == sorted(times)
+
+
+def test_how_often_a_search_asks_is_a_parameter(on_sandbox: Sandbox, tmp_path: Path) -> None:
+    run = opened("00_preflight", tmp_path, lookup_calls=1)
+    spans = [Span("EventName", name, run.now(), run.now()) for name in ("Decrypt", "Encrypt")]
+    found = history(run).search(spans)
+    assert found.searched.incomplete == (spans[1],)
+    assert "its cap of 1 calls" in found.searched.why_incomplete
 
 
 # AWS
