@@ -121,6 +121,9 @@ def rehearse(run: Run, plan: Plan) -> Findings:
     KMS's is a call of the operator's own: a permission that holds only for calls through Image
     Builder (aws:CalledVia) does not count there, so that its refusal decides nothing.
     """
+    if run.parameters.read_only:
+        why = "the run may only read (read_only); a dry run is a call of what changes something"
+        return Findings(Finding(f"{one.call} would be served", "not checked", why) for one in plan)
     findings = [_would_be_served(run, change) for change in plan]
     return Findings([*findings, _would_encrypt(run)] if findings else [])
 
