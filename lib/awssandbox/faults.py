@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from awssandbox import services
 from awssandbox.errors import AwsError
-from awssandbox.late import Late, made, standings
+from awssandbox.late import Late, build_thing, made, standings
 
 if TYPE_CHECKING:
     from awssandbox.call import Answer, Call
@@ -28,6 +28,7 @@ RESET_BEFORE: Final = "reset_before"
 RESET_AFTER: Final = "reset_after"
 TIMEOUT: Final = "timeout"
 UNKNOWN_TO_KMS: Final = "unknown_to_kms"
+SLOW_BUILD: Final = "slow_build"
 SEEN_LATE: Final = "seen_late"
 EFFECT_LATE: Final = "effect_late"
 RECORD_LATE: Final = "record_late"
@@ -38,7 +39,9 @@ CALLS: Final = frozenset(
     {THROTTLE, SERVER_ERROR, UNAVAILABLE, EXPIRED, RESET_BEFORE, RESET_AFTER, TIMEOUT}
 )
 RECORDS: Final = frozenset({RECORD_LATE, RECORD_TWICE, RECORD_NEVER})
-_WITH_SECONDS: Final = frozenset({TIMEOUT, UNKNOWN_TO_KMS, SEEN_LATE, EFFECT_LATE, RECORD_LATE})
+_WITH_SECONDS: Final = frozenset(
+    {TIMEOUT, UNKNOWN_TO_KMS, SLOW_BUILD, SEEN_LATE, EFFECT_LATE, RECORD_LATE}
+)
 _MAKES: Final[Mapping[str, tuple[str, str]]] = {
     "CreateRole": ("Role", "RoleId"),
     "CreateUser": ("User", "UserId"),
@@ -55,6 +58,7 @@ _PUTS: Final = """
 """
 CHANGES: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     UNKNOWN_TO_KMS: {"iam": frozenset(_MAKES)},
+    SLOW_BUILD: {"imagebuilder": frozenset({"CreateImage"})},
     SEEN_LATE: {
         "iam": frozenset(
             {"CreateRole", "CreateUser", "CreatePolicy", "PutRolePolicy", "AttachRolePolicy"}
@@ -213,6 +217,9 @@ class Faults:
         if until := self._until(UNKNOWN_TO_KMS, call):
             member, unique_id = _MAKES[call.operation]
             self._known_at[answer.output[member][unique_id]] = until
+        if until := self._until(SLOW_BUILD, call):
+            image = answer.output["imageBuildVersionArn"]
+            self.late.keep(build_thing(image), "not ended", until)
         if until := self._until(SEEN_LATE, call):
             # Only CreateKey's answer says what it made.
             thing, was = before.made or (answer.output["KeyMetadata"]["Arn"], None)
@@ -275,11 +282,21 @@ each other service
 """
 
 
+_S3: Final[Mapping[str, tuple[str, str, int]]] = {
+    THROTTLE: ("SlowDown", "Please reduce your request rate.", 503),
+    SERVER_ERROR: ("InternalError", "We encountered an internal error. Please try again.", 500),
+    EXPIRED: ("ExpiredToken", "The provided token has expired.", 400),
+}
+"""Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
+
+
 def refusal(rule: Rule, service: str) -> AwsError | None:
     """What a call with a fault is answered instead of being served; None where it is served.
 
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
     """
+    if service == "s3" and rule.fault in _S3:
+        return AwsError(*_S3[rule.fault])
     if rule.fault == THROTTLE:
         return AwsError(_THROTTLED.get(service, "ThrottlingException"), "Rate exceeded", 400)
     if rule.fault == SERVER_ERROR:

@@ -76,6 +76,11 @@ def made(call: Call) -> tuple[Hashable, object]:
     return iam_thing(call, kind, name), None
 
 
+def build_thing(image: str) -> Hashable:
+    """The build of an image, by its ARN."""
+    return ("build", image)
+
+
 def iam_thing(call: Call, kind: str, *names: Any) -> Hashable:
     """A user or role by name, a managed policy by ARN, a role's policy by role and name or ARN."""
     return ("iam", call.account, kind, *names)

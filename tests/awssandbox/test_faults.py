@@ -151,7 +151,7 @@ def test_the_page_describes_every_fault() -> None:
     described = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
     assert sorted(set(described) & set(FAULTS)) == sorted(FAULTS)
     example = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    - "))
-    assert len(parse(example)) == 7
+    assert len(parse(example)) == 8
 
 
 def test_each_rule_counts_its_own_matches() -> None:
@@ -179,29 +179,30 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "iam": ("list_users", {}),
     "imagebuilder": ("list_workflows", {}),
     "kms": ("list_keys", {}),
+    "s3": ("list_buckets", {}),
     "sts": ("get_caller_identity", {}),
 }
 
 
 @pytest.mark.parametrize("service", sorted(MODULES))
 @pytest.mark.parametrize(
-    ("fault", "json_code", "query_code"),
+    ("fault", "json_code", "query_code", "s3_code"),
     [
-        ("throttle", "ThrottlingException", "Throttling"),
-        ("server_error", "InternalFailure", "InternalFailure"),
-        ("unavailable", "ServiceUnavailable", "ServiceUnavailable"),
-        ("expired_credentials", "ExpiredTokenException", "ExpiredToken"),
+        ("throttle", "ThrottlingException", "Throttling", "SlowDown"),
+        ("server_error", "InternalFailure", "InternalFailure", "InternalError"),
+        ("unavailable", "ServiceUnavailable", "ServiceUnavailable", "ServiceUnavailable"),
+        ("expired_credentials", "ExpiredTokenException", "ExpiredToken", "ExpiredToken"),
     ],
 )
 def test_each_service_refuses_in_its_own_words(
-    sandboxes: Make, service: str, fault: str, json_code: str, query_code: str
+    sandboxes: Make, service: str, fault: str, json_code: str, query_code: str, s3_code: str
 ) -> None:
     sandbox = serve(sandboxes, rule(fault, service, "*", after=1))
     name, parameters = CALLS[service]
     call = getattr(sandbox.client(service), name)
     call(**parameters)
-    expected = query_code if service in ("iam", "sts") else json_code
-    assert code(call, **parameters)[0] == expected
+    codes = {"iam": query_code, "sts": query_code, "s3": s3_code}
+    assert code(call, **parameters)[0] == codes.get(service, json_code)
     call(**parameters)
 
 

@@ -1,19 +1,21 @@
-"""ListWorkflowExecutions and GetWorkflowExecution: what became of each workflow in a build.
+"""Workflow executions: what became of each workflow in a build, and of its steps, which were none.
 
 A build is simulated as far as its access to workflows goes (see `images`), and so are these: FAILED
 where the execution role could not read the workflow, else CANCELLED, with a message that says that
-no step was run. Step counts are left out. UNCONFIRMED: what AWS lists of workflows that a failed
-build did not come to (here: CANCELLED).
+no step was run. Step counts are left out; lists of steps are empty, with that message. UNCONFIRMED:
+what AWS lists of workflows that a failed build did not come to (here: CANCELLED).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from awssandbox.call import Access, Answer, Call
 from awssandbox.imagebuilder import errors
 from awssandbox.imagebuilder.arns import owner_of
+from awssandbox.imagebuilder.images import CANCELLED, is_building
 from awssandbox.imagebuilder.limits import check_limits
 from awssandbox.imagebuilder.requests import page, resource_tags, state_of
 from awssandbox.imagebuilder.state import Execution, Image
@@ -37,14 +39,27 @@ def list_access(call: Call) -> Sequence[Access]:
 
 
 def get_access(call: Call) -> Sequence[Access]:
-    """``imagebuilder:GetWorkflowExecution`` on the execution."""
+    """GetWorkflowExecution and ListWorkflowStepExecutions: the action on the execution."""
     check_limits(call)
-    return [Access("imagebuilder:GetWorkflowExecution", _arn(call))]
+    return [Access(f"imagebuilder:{call.operation}", _arn(call))]
+
+
+def step_access(call: Call) -> Sequence[Access]:
+    """``imagebuilder:GetWorkflowStepExecution`` on the step's execution."""
+    check_limits(call)
+    return [Access("imagebuilder:GetWorkflowStepExecution", _step_arn(call))]
 
 
 def _arn(call: Call) -> str:
-    place = f"arn:{call.world.partition}:imagebuilder:{call.region}:{call.account}"
-    return f"{place}:workflow-execution/{call.parameters['workflowExecutionId']}"
+    return f"{_place(call)}:workflow-execution/{call.parameters['workflowExecutionId']}"
+
+
+def _step_arn(call: Call) -> str:
+    return f"{_place(call)}:workflow-step-execution/{call.parameters['stepExecutionId']}"
+
+
+def _place(call: Call) -> str:
+    return f"arn:{call.world.partition}:imagebuilder:{call.region}:{call.account}"
 
 
 def list_of_image(call: Call) -> Answer:
@@ -60,7 +75,7 @@ def list_of_image(call: Call) -> Answer:
     answer: dict[str, Any] = {
         "requestId": call.request_id,
         "imageBuildVersionArn": arn,
-        "workflowExecutions": [_detail(image, item) for item in items],
+        "workflowExecutions": [_detail(call, image, item) for item in items],
     }
     return Answer(answer if token is None else {**answer, "nextToken": token})
 
@@ -70,17 +85,60 @@ def get(call: Call) -> Answer:
 
     Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetWorkflowExecution.html
     """
+    image, execution = _found(call)
+    belongs = {"requestId": call.request_id, "imageBuildVersionArn": str(image.arn)}
+    return Answer({**_detail(call, image, execution), **belongs})
+
+
+def list_of_steps(call: Call) -> Answer:
+    """No entry: no step is run here.
+
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ListWorkflowStepExecutions.html
+    """
+    image, execution = _found(call)
+    page(call, ())  # for what it refuses
+    shown = _detail(call, image, execution)
+    return Answer(
+        {
+            "requestId": call.request_id,
+            "steps": [],
+            "workflowBuildVersionArn": str(execution.workflow),
+            "workflowExecutionId": execution.execution_id,
+            "imageBuildVersionArn": str(image.arn),
+            "message": shown.get("message", ""),
+        }
+    )
+
+
+def get_step(call: Call) -> Answer:
+    """Always ResourceNotFoundException: no step is run here.
+
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_GetWorkflowStepExecution.html
+    """
+    raise errors.not_found(_step_arn(call))
+
+
+def _found(call: Call) -> tuple[Image, Execution]:
     wanted = call.parameters["workflowExecutionId"]
     for image in state_of(call).images.values():
         for execution in image.executions:
             if execution.execution_id == wanted:
-                belongs = {"requestId": call.request_id, "imageBuildVersionArn": str(image.arn)}
-                return Answer({**_detail(image, execution), **belongs})
+                return image, execution
     raise errors.not_found(_arn(call))
 
 
-def _detail(image: Image, execution: Execution) -> dict[str, Any]:
+def _detail(call: Call, image: Image, execution: Execution) -> dict[str, Any]:
     """An entry. A build is decided within CreateImage: it starts and ends at the same time."""
+    if is_building(call, image):
+        return {
+            "workflowBuildVersionArn": str(execution.workflow),
+            "workflowExecutionId": execution.execution_id,
+            "type": execution.type,
+            "status": "RUNNING",
+            "startTime": image.date_created,
+        }
+    if image.cancelled:
+        execution = replace(execution, status="CANCELLED", message=CANCELLED)
     detail = {
         "workflowBuildVersionArn": str(execution.workflow),
         "workflowExecutionId": execution.execution_id,

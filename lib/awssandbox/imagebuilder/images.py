@@ -1,4 +1,4 @@
-"""CreateImage and GetImage, as far as a build's access to its workflows goes.
+"""Images, as far as a build's access to its workflows goes: made, read, listed, cancelled, deleted.
 
 CreateImage checks what AWS documents about workflows, execution role and permissions, then assumes
 the execution role and opens each encrypted workflow with one KMS Decrypt as that role. No instance
@@ -6,7 +6,7 @@ is launched and no image is made: a build whose workflows could all be opened en
 reason that says that it was simulated; AVAILABLE would claim an AMI. Recipes, infrastructure and
 distribution configurations are not held: their ARNs are checked for form only. Nor are the values
 compared that a request gives to a workflow's parameters. The outcome is decided within CreateImage,
-where AWS's build takes its time.
+where AWS's build takes its time; a schedule of faults can let it be shown later (``slow_build``).
 
 UNCONFIRMED: how AWS calls KMS during a build (the record's shape, the session's name) and the
 reason's text when a workflow cannot be decrypted. The session name ``ImageBuilder`` is the one seen
@@ -15,7 +15,7 @@ for the service-linked role: https://github.com/SummitRoute/aws_managed_policies
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,7 +31,9 @@ from awssandbox.imagebuilder.arns import (
 from awssandbox.imagebuilder.encryption import SERVICE, KmsRefusal, decrypt
 from awssandbox.imagebuilder.limits import check_limits
 from awssandbox.imagebuilder.requests import (
+    filters,
     once,
+    page,
     read_arn,
     request_tags,
     resource_tags,
@@ -41,6 +43,7 @@ from awssandbox.imagebuilder.requests import (
 from awssandbox.imagebuilder.state import Encrypted, Execution, Image, Workflow
 from awssandbox.imagebuilder.versions import parse_version, version_references
 from awssandbox.imagebuilder.workflows import find, workflow_access
+from awssandbox.late import build_thing
 
 if TYPE_CHECKING:
     from awssandbox.forward import ServiceAccess
@@ -54,6 +57,7 @@ _STATUS: Final = {"BUILD": "BUILDING", "TEST": "TESTING", "DISTRIBUTION": "DISTR
 _LONGEST_REASON: Final = 1_024
 _LONGEST_MESSAGE: Final = 500
 _SIMULATED: Final = "Simulated build: the execution role could read the workflow; no step was run."
+CANCELLED: Final = "Simulated build: it was cancelled by CancelImageCreation."
 _NEVER: Final = "Simulated build: the build failed before it came to this workflow."
 
 
@@ -94,11 +98,36 @@ def create_access(call: Call) -> Sequence[Access]:
 def get_access(call: Call) -> Sequence[Access]:
     """``imagebuilder:GetImage`` on the ARN as given."""
     check_limits(call)
+    read_arn(_ARN, call.parameters[_ARN])
+    return [_image_access(call)]
+
+
+def change_access(call: Call) -> Sequence[Access]:
+    """CancelImageCreation and DeleteImage: the action of that name on the image build version."""
+    check_limits(call)
+    return [_image_access(call)]
+
+
+def _image_access(call: Call) -> Access:
     text = call.parameters[_ARN]
-    read_arn(_ARN, text)
     image = state_of(call).images.get(text)
     context = resource_tags(image.tags) if image else {}
-    return [Access("imagebuilder:GetImage", text, context, resource_account=owner_of(text))]
+    return Access(f"imagebuilder:{call.operation}", text, context, resource_account=owner_of(text))
+
+
+def list_access(call: Call) -> Sequence[Access]:
+    """``imagebuilder:ListImages``, which has no resource."""
+    check_limits(call)
+    return [Access("imagebuilder:ListImages")]
+
+
+def list_builds_access(call: Call) -> Sequence[Access]:
+    """``imagebuilder:ListImageBuildVersions`` on the version (UNCONFIRMED without one: on all)."""
+    check_limits(call)
+    everything = f"arn:{call.world.partition}:imagebuilder:{call.region}:{call.account}:image/*"
+    given = call.parameters.get("imageVersionArn", everything)
+    account = owner_of(given)
+    return [Access("imagebuilder:ListImageBuildVersions", given, resource_account=account)]
 
 
 _ARN: Final = "imageBuildVersionArn"
@@ -307,12 +336,31 @@ def get(call: Call) -> Answer:
     distribution configuration is left out: its shape requires what is in it, and none is held.
     Source: the model of GetImage.
     """
+    image = _found(call)
+    shown = _detail(call, image)
+    return Answer({"requestId": call.request_id, "image": shown, **_references(image)})
+
+
+def _found(call: Call) -> Image:
     text = call.parameters[_ARN]
     arn = parse_arn(text)
     image = state_of(call).images.get(str(arn)) if arn.build is not None else None
     if image is None:
         raise errors.not_found(text)
-    return Answer({"requestId": call.request_id, "image": _detail(image), **_references(image)})
+    return image
+
+
+def is_building(call: Call, image: Image) -> bool:
+    """Whether a build has not ended yet: a schedule of faults can make it take its time."""
+    if image.cancelled:
+        return False
+    return call.world.seen(build_thing(str(image.arn)), None) is not None
+
+
+def _state(call: Call, image: Image) -> dict[str, Any]:
+    if image.cancelled:
+        return {"status": "CANCELLED", "reason": CANCELLED}
+    return {"status": "BUILDING"} if is_building(call, image) else dict(image.state)
 
 
 def _references(image: Image) -> dict[str, Any]:
@@ -320,14 +368,14 @@ def _references(image: Image) -> dict[str, Any]:
     return {"latestVersionReferences": version_references(image.arn.unversioned, version)}
 
 
-def _detail(image: Image) -> dict[str, Any]:
+def _detail(call: Call, image: Image) -> dict[str, Any]:
     request = image.request
     detail = {
         "arn": str(image.arn),
         "type": image.type,
-        "name": image.arn.path.split("/")[1],
+        "name": image.name,
         "version": f"{image.arn.version}/{image.arn.build}",
-        "state": dict(image.state),
+        "state": _state(call, image),
         "dateCreated": image.date_created,
         "enhancedImageMetadataEnabled": request.get("enhancedImageMetadataEnabled", True),
         "executionRole": request["executionRole"],
@@ -343,3 +391,119 @@ def _detail(image: Image) -> dict[str, Any]:
         if request.get(f"{key}Arn") is not None:
             detail[key] = {"arn": request[f"{key}Arn"]}
     return detail
+
+
+# --- lists ---------------------------------------------------------------------------------------
+
+
+def list_versions(call: Call) -> Answer:
+    """One entry for each image version of the account, as its latest build has it.
+
+    AWS documents no order; here it is by name, the newest version first.
+    Source: the model of ListImages.
+    """
+    owner = call.parameters.get("owner", "Self")
+    if owner in ("Amazon", "ThirdParty"):
+        raise not_imitated(f"the images of others (owner {owner})")
+    if call.parameters.get("byName"):
+        raise not_imitated("ListImages with byName")
+    newest: dict[str, Image] = {}
+    if owner == "Self":
+        for image in _sorted(call):
+            newest.setdefault(image.arn.version_arn, image)
+    shown, token = _page(call, list(newest.values()))
+    versions = [
+        {**_summary(image), "arn": image.arn.version_arn, "version": image.arn.version}
+        for image in shown
+    ]
+    return Answer({"requestId": call.request_id, "imageVersionList": versions, **token})
+
+
+def list_builds(call: Call) -> Answer:
+    """Every build of one image version, newest first, with its state and tags; or of all versions.
+
+    Source: the model of ListImageBuildVersions.
+    """
+    given = call.parameters.get("imageVersionArn")
+    found = [one for one in _sorted(call) if given in (None, one.arn.version_arn)]
+    shown, token = _page(call, found)
+    summaries = []
+    for image in shown:
+        summary = {
+            **_summary(image),
+            "state": _state(call, image),
+            "outputResources": {"amis": [], "containers": []},
+        }
+        summaries.append({**summary, "tags": dict(image.tags)} if image.tags else summary)
+    return Answer({"requestId": call.request_id, "imageSummaryList": summaries, **token})
+
+
+_READERS: Final[Mapping[str, Callable[[Image], str]]] = {
+    "name": lambda image: image.name,
+    "type": lambda image: image.type,
+    "version": lambda image: image.arn.version,
+}
+_OF_RECIPES: Final = ("osVersion", "platform")
+
+
+def _page(call: Call, images: list[Image]) -> tuple[Sequence[Image], dict[str, str]]:
+    """The images that pass the filters, and the token of the next page where there is one."""
+    for entry in call.parameters.get("filters", []):
+        if entry.get("name") in _OF_RECIPES:
+            raise not_imitated(f"recipes, so images have no {entry['name']} to filter by")
+    keeps = filters(call, _READERS)
+    shown, token = page(call, [one for one in images if all(keep(one) for keep in keeps)])
+    return shown, {} if token is None else {"nextToken": token}
+
+
+def _sorted(call: Call) -> list[Image]:
+    """By name; of one name the newest first."""
+    images = state_of(call).images.values()
+    newest_first = sorted(
+        images, key=lambda one: (parse_version(one.arn.version).nodes, one.arn.build), reverse=True
+    )
+    return sorted(newest_first, key=lambda image: image.arn.path)
+
+
+def _summary(image: Image) -> dict[str, Any]:
+    return {
+        "arn": str(image.arn),
+        "name": image.name,
+        "type": image.type,
+        "version": f"{image.arn.version}/{image.arn.build}",
+        "owner": image.arn.account,
+        "dateCreated": image.date_created,
+    }
+
+
+# --- CancelImageCreation, DeleteImage ------------------------------------------------------------
+
+
+def cancel(call: Call) -> Answer:
+    """End a build that has not ended; it is CANCELLED at once, where AWS takes its time.
+
+    Source: the model of CancelImageCreation.
+    """
+    output = once(call, lambda: _cancel(call))
+    return Answer({**output, "requestId": call.request_id}, record_response=output)
+
+
+def _cancel(call: Call) -> dict[str, Any]:
+    image = _found(call)
+    if not is_building(call, image):
+        raise errors.not_running(str(image.arn))
+    state_of(call).images[str(image.arn)] = replace(image, cancelled=True)
+    return {"clientToken": call.parameters["clientToken"], _ARN: str(image.arn)}
+
+
+def delete(call: Call) -> Answer:
+    """Delete an image resource whose build has ended.
+
+    Source: the model of DeleteImage.
+    """
+    image = _found(call)
+    if is_building(call, image):
+        raise errors.still_running(str(image.arn))
+    del state_of(call).images[str(image.arn)]
+    output = {_ARN: str(image.arn)}
+    return Answer({**output, "requestId": call.request_id}, record_response=output)

@@ -23,6 +23,18 @@ OPERATIONS: dict[str, Operation] = {
     "DeleteWorkflow": Operation(workflows.delete, workflows.delete_access, read_only=False),
     "CreateImage": Operation(images.create, images.create_access, read_only=False),
     "GetImage": Operation(images.get, images.get_access, read_only=True),
+    "ListImages": Operation(images.list_versions, images.list_access, read_only=True),
+    "ListImageBuildVersions": Operation(
+        images.list_builds, images.list_builds_access, read_only=True
+    ),
+    "CancelImageCreation": Operation(images.cancel, images.change_access, read_only=False),
+    "DeleteImage": Operation(images.delete, images.change_access, read_only=False),
+    "ListWorkflowStepExecutions": Operation(
+        executions.list_of_steps, executions.get_access, read_only=True
+    ),
+    "GetWorkflowStepExecution": Operation(
+        executions.get_step, executions.step_access, read_only=True
+    ),
     "ListWorkflowExecutions": Operation(
         executions.list_of_image, executions.list_access, read_only=True
     ),

@@ -95,6 +95,41 @@ def once(call: Call, run: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
     return output
 
 
+def filters(
+    call: Call, readers: Mapping[str, Callable[[Item], str]]
+) -> list[Callable[[Item], bool]]:
+    """One test for each filter of a list: any of its values matches. Letter case counts.
+
+    `readers` gives what each filter is about.
+    Raises InvalidParameterValueException for a filter that the list does not have.
+    Source: the models of ListWorkflows and ListImages (``Filter``): the name filter may have a
+    ``*`` at its end, or at both ends.
+    """
+    return [_filter(entry, readers) for entry in call.parameters.get("filters", [])]
+
+
+def _filter(
+    entry: Mapping[str, Any], readers: Mapping[str, Callable[[Item], str]]
+) -> Callable[[Item], bool]:
+    name, values = str(entry.get("name")), tuple(entry.get("values", ()))
+    if name not in readers:
+        raise errors.invalid_value(
+            "filters", f"The filter '{name}' is not supported. Supported: {', '.join(readers)}."
+        )
+    read = readers[name]
+    if name == "name":
+        return lambda item: any(_name_matches(read(item), value) for value in values)
+    return lambda item: read(item) in values
+
+
+def _name_matches(name: str, wanted: str) -> bool:
+    if wanted.startswith("*") and wanted.endswith("*") and len(wanted) > 1:
+        return wanted[1:-1] in name
+    if wanted.endswith("*"):
+        return name.startswith(wanted[:-1])
+    return name == wanted
+
+
 def page(call: Call, items: Sequence[Item]) -> tuple[Sequence[Item], str | None]:
     """The part of `items` that the call asks for, and the token for the next part.
 

@@ -59,7 +59,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image resource: the request that made it, the state in which its build ended, its tags."""
+    """An image resource: the request that made it, the state in which its build ends, its tags."""
 
     arn: ResourceArn
     type: str
@@ -68,6 +68,12 @@ class Image:
     request: Mapping[str, Any]
     executions: tuple[Execution, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    cancelled: bool = False
+
+    @property
+    def name(self) -> str:
+        """The image's name, which is its recipe's."""
+        return self.arn.path.partition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,5 +114,6 @@ class ImageBuilderState:
         )
 
     def next_image_build(self, arn: ResourceArn) -> int:
-        """The build number of the next image of this name and version."""
-        return 1 + sum(1 for image in self.images.values() if image.arn.version_arn == str(arn))
+        """The build number of the next image of this name and version: as `next_build`."""
+        same = (one.arn for one in self.images.values() if one.arn.version_arn == str(arn))
+        return 1 + max((one.build or 0 for one in same), default=0)

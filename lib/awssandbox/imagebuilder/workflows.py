@@ -41,6 +41,7 @@ from awssandbox.imagebuilder.encryption import (
 )
 from awssandbox.imagebuilder.limits import check_limits
 from awssandbox.imagebuilder.requests import (
+    filters,
     fingerprint,
     once,
     page,
@@ -360,7 +361,7 @@ def list_versions(call: Call) -> Answer:
         raise errors.invalid_value("owner", f"The owner '{owner}' is not supported for workflows.")
     if call.parameters.get("byName"):
         raise not_imitated("ListWorkflows with byName")
-    keeps = _filters(call)
+    keeps = filters(call, _FILTERED)
     newest: dict[str, Workflow] = {}
     if owner == "Self":
         for workflow in _sorted(state_of(call).workflows.values()):
@@ -401,35 +402,6 @@ _FILTERED: Final[Mapping[str, Callable[[Workflow], str]]] = {
     "description": lambda workflow: workflow.description or "",
     "type": lambda workflow: workflow.type,
 }
-
-
-def _filters(call: Call) -> list[Callable[[Workflow], bool]]:
-    """One test for each filter: any of its values matches. Letter case counts.
-
-    Source: the model of ListWorkflows (``Filter``): the name filter may have a ``*`` at its end, or
-    at both ends.
-    """
-    return [_filter(entry) for entry in call.parameters.get("filters", [])]
-
-
-def _filter(entry: Mapping[str, Any]) -> Callable[[Workflow], bool]:
-    name, values = str(entry.get("name")), tuple(entry.get("values", ()))
-    if name not in _FILTERED:
-        raise errors.invalid_value(
-            "filters", f"The filter '{name}' is not supported. Supported: {', '.join(_FILTERED)}."
-        )
-    read = _FILTERED[name]
-    if name == "name":
-        return lambda workflow: any(_name_matches(read(workflow), value) for value in values)
-    return lambda workflow: read(workflow) in values
-
-
-def _name_matches(name: str, wanted: str) -> bool:
-    if wanted.startswith("*") and wanted.endswith("*") and len(wanted) > 1:
-        return wanted[1:-1] in name
-    if wanted.endswith("*"):
-        return name.startswith(wanted[:-1])
-    return name == wanted
 
 
 # --- DeleteWorkflow ------------------------------------------------------------------------------
