@@ -97,6 +97,8 @@ def _refused(error: ClientError) -> RunbookError:
         fix = f"Give the operator this permission, then run the step again ({operation})."
     elif code == "MalformedPolicyDocumentException" and _LOCKS_OUT in text:
         fix = "Give the operator kms:PutKeyPolicy on the key, then run the step again."
+    elif code == "AlreadyExistsException" and operation == "CreateAlias":
+        fix = "Run the step again: where the alias is another key's by now, give another key_alias."
     elif code in _THROTTLED:
         fix = "Wait a moment and run the step again."
     else:

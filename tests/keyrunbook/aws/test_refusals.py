@@ -101,3 +101,13 @@ def test_a_refusal_of_the_sandbox(clients: Clients) -> None:
     assert isinstance(explained, AwsRefused)
     assert (explained.code, explained.operation) == ("NotFoundException", "DescribeKey")
     assert "alias/nothing" in explained.what
+
+
+@pytest.mark.e2e
+def test_an_alias_that_another_run_took_meanwhile(clients: Clients) -> None:
+    kms = clients("kms")
+    one, other = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
+    kms.create_alias(AliasName="alias/taken", TargetKeyId=one)
+    with pytest.raises(sdk.ClientError) as caught:
+        kms.create_alias(AliasName="alias/taken", TargetKeyId=other)
+    assert explain(caught.value).fix.endswith("give another key_alias.")
