@@ -9,6 +9,7 @@ Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protectio
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 import json
 import re
@@ -202,6 +203,13 @@ def merged(now: Mapping[str, Any], before: Mapping[str, Any], left: Mapping[str,
     there = result["Statement"]
     result["Statement"] = [*there, *(one for one in taken if not _among(one, there))]
     return result
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The lines that tell two policies apart: ``-`` only in `one`, ``+`` only in `other`."""
+    before, after = (to_text(plain(dict(each))).splitlines() for each in (one, other))
+    compared = difflib.unified_diff(before, after, lineterm="", n=1)
+    return [line for line in compared if not line.startswith(("---", "+++", "@@"))]
 
 
 def _among(statement: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> bool:

@@ -1,220 +1,495 @@
 """Step 05: take the access away, show the refusal, give it back.
 
-Access has two paths in one account: the key policy's statement, and the role's own policy through
-the delegation to the account. Each suffices; only both gone is a revocation.
+Access has more than one path in one account: the key policy's statement, the role's own policy
+through the delegation to the account, a grant. Each suffices; only all gone is a revocation.
+
+`revoke_by` says how. ``remove`` takes this run's statement and policy, and every grant of the role
+that lets it use the key; with `revoke_others` also others' key policy statements that allow this
+role and nobody else. What else lets the role in, such as a policy that others attached to it, is
+not touched: it is named, and stays open. ``deny`` puts one explicit Deny into the key policy,
+which is stronger than all of them, and takes nothing away. It denies workflows only: it does the
+least harm.
+
+A revocation has its own lines in the ledger: ``revocation`` (what was there before it, and the key
+policy as it leaves it) and ``restored``. Between the two it is open, also after a crash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
-from keyrunbook import access, policies
-from keyrunbook.aws import mutate
+from botocore.exceptions import ClientError
+from iamaccess import Outcome
+
+from keyrunbook import access, paths, policies, statements
+from keyrunbook.access import OPERATOR, ROLE
+from keyrunbook.aws import mutate, who
+from keyrunbook.aws.refusals import code_of
 from keyrunbook.aws.wait import NotYet, Pending, Waited
 from keyrunbook.errors import ParameterError
 from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Applied, Change, Plan
-from keyrunbook.proof import DECRYPT, Span
-from keyrunbook.records import IMAGE_BUILDER, KMS, Record
+from keyrunbook.records import Record
 from keyrunbook.show.tables import Table, records_table
-from keyrunbook.steps import grant_access
+from keyrunbook.steps import builds, grant_access, inventory, presence
+from keyrunbook.steps.builds import Build
 from keyrunbook.steps.common import Forecast, keep, passed
-from keyrunbook.steps.events import CLOCK_SKEW, history, moment, wait_for
-from keyrunbook.steps.grant_access import (
-    State,
-    delete_role_policy,
-    put_key_policy,
-    put_role_policy,
-)
+from keyrunbook.steps.events import history, wait_for
+from keyrunbook.steps.grant_access import delete_role_policy, put_key_policy, put_role_policy
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
 
 STEP = "05_revoke_access"
+USES: Final = {"Decrypt", "GenerateDataKey", "ReEncryptFrom"}
+"""The operations of a grant that let its grantee read workflows, or encrypt them."""
+CLOSES: Final = {"kms:PutKeyPolicy", "iam:DeleteRolePolicy", "kms:RevokeGrant"}
+"""The calls by which a revocation closes paths."""
+BY_DENY: Final = 'Set revoke_by = "deny": an explicit Deny closes every path, and takes none away.'
+
+Grant = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
-    """How a build that used the workflow came out, as the role, or why none was made.
+class State:
+    """The two policies, the key's also as text, and the role's grants: None where not readable."""
 
-    `decrypted` is None where no build observed it.
+    access: grant_access.State
+    key_policy_text: str
+    grants: tuple[Grant, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a revocation found: the key policy's text, the role's policy, its grants.
+
+    `left` is the key policy as the revocation leaves it.
     """
 
-    when: str
-    decrypted: bool | None
-    status: str
-    reason: str
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        from keyrunbook.show.tables import build_table
-
-        return build_table(self).mimebundle()
+    key_policy: str
+    role_policy: policies.Document | None
+    grants: tuple[Grant, ...]
+    left: str
 
 
 def observe(run: Run) -> State:
-    """Read the key policy and the role's policy."""
-    return grant_access.observe_role(run, run.facts()["role_name"])
+    """Read the key policy, the role's policy and its grants."""
+    state = grant_access.observe_role(run, run.facts()["role_name"])
+    return State(
+        state, presence.key_policy_text(run, state.key_arn), _grants_of(run, state.role_arn)
+    )
+
+
+def _grants_of(run: Run, role_arn: str | None) -> tuple[Grant, ...] | None:
+    """The grants that let the role use the key, as CreateGrant takes them, with their ids."""
+    if role_arn is None:
+        return ()
+    try:
+        found = presence.grants(run, run.facts()["key_arn"])
+    except ClientError as error:
+        if code_of(error) == "AccessDeniedException":
+            return None
+        raise
+    return tuple(
+        _as_given(one)
+        for one in found
+        if policies.is_role(one["GranteePrincipal"], role_arn) and USES & set(one["Operations"])
+    )
+
+
+def _as_given(grant: Grant) -> Grant:
+    names = ("GrantId", "Name", "GranteePrincipal", "RetiringPrincipal", "Constraints")
+    given = {name: grant[name] for name in names if grant.get(name)}
+    return {**given, "Operations": sorted(grant["Operations"])}
+
+
+# Taking away
 
 
 def plan(state: State, parameters: Parameters) -> Plan:
-    """Close every path of this run's that is open: first the key policy's, then the role's."""
-    without = policies.without_statement(
-        state.key_policy, policies.sid("WorkflowKeyUse", state.place.run_id)
-    )
-    changes = []
-    if not policies.same(without, state.key_policy):
-        changes.append(
-            put_key_policy(
-                state.key_arn,
-                state.key_policy,
-                without,
-                "path 1: the key no longer names the execution role",
+    """Close the execution role's paths: first the key policy's, then its own policy's, then grants.
+
+    Raises ParameterError where a Deny is asked for and there is no role to deny.
+    """
+    before, changes, left = state.access, [], _left(state, parameters)
+    if not policies.same(json.loads(left), before.key_policy):
+        changes.append(_put(before, left, _why(parameters)))
+    if parameters.revoke_by == "remove":
+        if before.role_policy is not None:
+            changes.append(
+                delete_role_policy(before, "path 2: the role's own policy no longer names the key")
             )
-        )
-    if state.role_policy is not None:
-        changes.append(
-            delete_role_policy(state, "path 2: the role's own policy no longer names the key")
-        )
+        changes += [_revoke_grant(before.key_arn, one) for one in state.grants or ()]
     return Plan(STEP, tuple(changes))
+
+
+def _why(parameters: Parameters) -> str:
+    if parameters.revoke_by == "deny":
+        return "every path: a Deny keeps the execution role from workflows, whatever allows it"
+    return "path 1: the key no longer names the execution role"
+
+
+def _left(state: State, parameters: Parameters) -> str:
+    """The text of the key policy as the revocation leaves it."""
+    before, text = state.access, state.key_policy_text
+    where, role_arn = before.place, before.role_arn
+    if parameters.revoke_by == "deny":
+        if role_arn is None:
+            raise ParameterError(
+                f"The role {before.role_name!r} is gone: there is nobody to deny.",
+                'Leave revoke_by out: "remove" takes away what is left of its access.',
+            )
+        return statements.put(
+            text,
+            policies.revoked_statement(where.run_id, role_arn, where.partition, where.account),
+        )
+    text = statements.drop(text, policies.sid("WorkflowKeyUse", where.run_id))
+    if parameters.revoke_others and role_arn is not None:
+        present = json.loads(text)
+        left = policies.without_role(present, role_arn)
+        return text if policies.same(left, present) else policies.to_text(left)
+    return text
+
+
+def _put(before: grant_access.State, text: str, why: str) -> Change:
+    """The change of the key policy to this text, byte for byte."""
+    change = put_key_policy(before.key_arn, before.key_policy, json.loads(text), why)
+    return replace(change, parameters={**change.parameters, "Policy": text})
+
+
+def _revoke_grant(key_arn: str, grant: Grant) -> Change:
+    return Change(
+        "kms",
+        "revoke_grant",
+        {"KeyId": key_arn, "GrantId": grant["GrantId"]},
+        why="path 3: a grant lets the execution role use the key",
+        undo="CreateGrant as the ledger keeps it; the new grant has another id",
+        keep={"grant": dict(grant)},
+    )
 
 
 def first_path(plan: Plan) -> Plan:
-    """The plan's first change alone: what a hasty revocation would do."""
-    return Plan(plan.step, plan.changes[:1])
+    """The first of several changes alone: what a hasty revocation would do."""
+    return Plan(plan.step, plan.changes[:1] if len(plan) > 1 else ())
 
 
-def restore(state: State, parameters: Parameters) -> Plan:
-    """Give both paths back, as step 02 gave them."""
-    if state.role_arn is None:
+def open_paths(run: Run) -> Table:
+    """The role's open paths to workflows, and what a revocation as it is set would do to each."""
+    state = observe(run)
+    read = who.read(run.clients, state.access.key_arn, state.access.role_name)
+    if read is None:
+        return Table("Open paths of the execution role", ("path",), [], "There is no such role.")
+    found = paths.of_role(read)
+    after = _after(read, state, run.parameters)
+    stay = set(found if after is None else paths.of_role(after))
+    rows = [
+        (one.kind, one.name, "✗ stays open" if one in stay else "✓ closed", one.doubt)
+        for one in found
+    ]
+    note = f"What stays open is not of this run. {BY_DENY}" if stay else ""
+    if read.refused:
+        note += f" Not read: {', '.join(read.refused)}."
+    columns = ("path", "by", "after the revocation", "not decided")
+    return Table("Open paths of the execution role", columns, rows, note.strip())
+
+
+def _after(read: access.Read, state: State, parameters: Parameters) -> access.Read | None:
+    before = state.access
+    name = grant_access.policy_name(before.place.run_id)
+    removes = parameters.revoke_by == "remove"
+    return paths.changed(
+        read,
+        json.loads(_left(state, parameters)),
+        name if removes else None,
+        [one["GrantId"] for one in state.grants or ()] if removes else (),
+    )
+
+
+# Giving back
+
+
+def restore(state: State, saved: Saved | None) -> Plan:
+    """Give back what a revocation took: the key policy byte for byte, the role's policy, grants.
+
+    Where somebody changed the key policy meanwhile, only the statements that the revocation took or
+    added are put right in it. Raises ParameterError when the role is gone.
+    """
+    if saved is None:
+        return Plan(STEP)
+    before, changes = state.access, []
+    if (text := _given_back(state, saved)) is not None:
+        changed = meanwhile(state, saved)
+        why = (
+            "path 1 again: somebody changed the key policy meanwhile; theirs stays, and only what "
+            "the revocation changed is put right"
+            if changed
+            else "path 1 again: the key policy as it was, byte for byte"
+        )
+        changes.append(_put(before, text, why))
+    given = saved.role_policy
+    if given is not None and not policies.same(given, before.role_policy):
+        changes.append(put_role_policy(before.place, before.role_name, before.role_policy, given))
+    changes += [
+        _create_grant(before.key_arn, one)
+        for one in saved.grants
+        if not any(_alike(one, there) for there in state.grants or ())
+    ]
+    if changes and before.role_arn is None:
         raise ParameterError(
-            f"The role {state.role_name!r} is gone.", "Make it again, then run 02_grant_access."
-        )
-    key_policy, role_policy = grant_access.wanted(state, state.role_arn)
-    changes = []
-    if not policies.same(key_policy, state.key_policy):
-        changes.append(
-            put_key_policy(
-                state.key_arn,
-                state.key_policy,
-                key_policy,
-                "path 1 again: the key names the execution role",
-            )
-        )
-    if not policies.same(role_policy, state.role_policy):
-        changes.append(
-            put_role_policy(state.place, state.role_name, state.role_policy, role_policy)
+            f"The role {before.role_name!r} is gone.", "Make it again, then run 02_grant_access."
         )
     return Plan(STEP, tuple(changes))
+
+
+def restoration(run: Run) -> Plan:
+    """What gives back what the newest revocation of this run took, as things are now."""
+    return restore(observe(run), saved(run))
+
+
+def changed_meanwhile(run: Run) -> Table:
+    """How the key policy differs from what the revocation left: what somebody else changed."""
+    lines = meanwhile(observe(run), saved(run))
+    rows = [("key policy", "\n".join(lines))] if lines else []
+    note = "" if rows else "Nobody changed the key policy meanwhile."
+    return Table("Changed meanwhile by others", ("where", "-: left, +: now"), rows, note)
+
+
+def _given_back(state: State, saved: Saved) -> str | None:
+    """The text of the key policy that is to be put, or None: it is so already."""
+    now = state.access.key_policy
+    if policies.same(now, json.loads(saved.left)):
+        text = saved.key_policy
+    else:
+        wanted = policies.merged(now, json.loads(saved.key_policy), json.loads(saved.left))
+        text = policies.to_text(wanted)
+    return None if policies.same(now, json.loads(text)) else text
+
+
+def meanwhile(state: State, saved: Saved | None) -> list[str]:
+    """How the key policy differs from what this revocation found or left: somebody else's change.
+
+    Lines of a difference; none where nobody changed it.
+    """
+    now = state.access.key_policy
+    if saved is None or any(
+        policies.same(now, json.loads(text)) for text in (saved.left, saved.key_policy)
+    ):
+        return []
+    return policies.differences(json.loads(saved.left), now)
+
+
+def _create_grant(key_arn: str, grant: Grant) -> Change:
+    given = {name: value for name, value in grant.items() if name != "GrantId"}
+    return Change(
+        "kms",
+        "create_grant",
+        {"KeyId": key_arn, **given},
+        why="path 3 again: the grant as it was, under another id",
+        undo="RevokeGrant",
+        gives={"grant_id": "GrantId"},
+    )
+
+
+def _alike(one: Grant, other: Grant) -> bool:
+    return {**one, "GrantId": ""} == {**other, "GrantId": ""}
+
+
+def unfinished(run: Run) -> Plan:
+    """What an earlier revocation of this run took and did not give back, as after a crash.
+
+    On AWS also the cancellation of a build that nobody saw the end of.
+    """
+    given_back = restore(observe(run), saved(run)) if is_open(run) else Plan(STEP)
+    return Plan(STEP, (*builds.unfinished(run), *given_back.changes))
+
+
+# The ledger's memory of it
+
+
+def is_open(run: Run) -> bool:
+    """Whether a revocation of this run has changed something and is not given back."""
+    begun = _begun(run)
+    return begun is not None and not any(
+        one["n"] > begun["n"] for one in run.ledger.of_kind("restored")
+    )
+
+
+def saved(run: Run) -> Saved | None:
+    """What the newest revocation of this run found, or None: none has changed anything."""
+    begun = _begun(run)
+    if begun is None:
+        return None
+    lines = [one for one in run.ledger.of_kind("revocation") if one["n"] >= begun["n"]]
+    found = begun["before"]
+    return Saved(
+        found["key_policy"], found["role_policy"], tuple(found["grants"]), lines[-1]["left"]
+    )
+
+
+def _begun(run: Run) -> Mapping[str, Any] | None:
+    """The line with which the newest revocation that changed something, or tried to, began."""
+    closing = _closing(run)
+    return next(
+        (
+            one
+            for one in reversed(run.ledger.of_kind("revocation"))
+            if one["before"] is not None and any(n > one["n"] for n in closing)
+        ),
+        None,
+    )
+
+
+def _closing(run: Run) -> list[int]:
+    """The lines of the ledger that hold the intent of a call by which paths are closed."""
+    return [
+        one["n"]
+        for one in run.ledger.of_kind("intent")
+        if one["call"] in CLOSES and one["step"].startswith(STEP[:2])
+    ]
+
+
+def _note(run: Run, plan: Plan) -> None:
+    """Write down what is there before the first change, and the key policy that is to be sent."""
+    sent = [one.parameters["Policy"] for one in plan if one.call == "kms:PutKeyPolicy"]
+    opened = is_open(run)
+    if opened and not sent:
+        return
+    state = observe(run)
+    before = {
+        "key_policy": state.key_policy_text,
+        "role_policy": state.access.role_policy,
+        "grants": [dict(one) for one in state.grants or ()],
+    }
+    left = sent[0] if sent else state.key_policy_text
+    run.record(
+        "revocation",
+        by=run.parameters.revoke_by,
+        before=None if opened else before,
+        left=left,
+    )
+
+
+def _settle(run: Run) -> None:
+    """Note that the open revocation is given back, where it is."""
+    if is_open(run) and not restore(observe(run), saved(run)).changes:
+        run.record("restored")
+
+
+# The step
 
 
 def forecast(run: Run) -> Forecast:
     """Both rounds: the revocation in two parts, the restoration, and the builds in between."""
-    state = observe(run)
+    left_over = unfinished(run)
+    start = run.after(left_over, {})
+    state = observe(start)
     revoked = plan(state, run.parameters)
-    restored = restore(observe(run.after(revoked, {})), run.parameters)
+    sent = [one.parameters["Policy"] for one in revoked if one.call == "kms:PutKeyPolicy"]
+    found = Saved(
+        state.key_policy_text,
+        state.access.role_policy,
+        state.grants or (),
+        sent[0] if sent else state.key_policy_text,
+    )
+    restored = restore(observe(start.after(revoked, {})), found)
     first = len(first_path(revoked))
     rounds = (
-        *_builds(run, "before"),
+        *left_over.changes,
+        *builds.planned(run, STEP, "before"),
         *revoked.changes[:first],
-        *_builds(run, "one"),
+        *builds.planned(run, STEP, "one"),
         *revoked.changes[first:],
-        *_builds(run, "both"),
+        *builds.planned(run, STEP, "both"),
         *restored.changes,
-        *_builds(run, "restored"),
+        *builds.planned(run, STEP, "restored"),
     )
     return Forecast(Plan(STEP, rounds))
 
 
 def apply(run: Run, plan: Plan) -> Applied:
-    """Make the changes, a part of what the step changes."""
+    """Make the changes of a revocation, a part of what the step changes."""
+    if plan.changes:
+        _note(run, plan)
+    return _apply(run, plan)
+
+
+def give_back(run: Run, plan: Plan) -> Applied:
+    """Make the changes of a restoration, a part of what the step changes."""
+    applied = _apply(run, plan)
+    _settle(run)
+    return applied
+
+
+def _apply(run: Run, plan: Plan) -> Applied:
+    if plan.step != STEP:  # a command's plan is a whole
+        return mutate.apply(run, plan)
     return mutate.apply(run, plan, part_of=lambda: forecast(run).plan)
 
 
-def who_may(run: Run) -> access.Matrix:
-    """What the execution role may do now, decided from the policies as they are."""
-    return grant_access.who_may(run)
+def who_may(run: Run, when: str = "") -> access.Matrix:
+    """What the execution role may do now, decided from the policies as they are.
+
+    With `when` the ledger remembers it: ``before``, ``revoked`` or ``restored``.
+    """
+    matrix = grant_access.who_may(run)
+    if when:
+        cells = [
+            [one.principal, one.action, one.what, one.outcome.value, one.why, one.wanted]
+            for one in matrix.cells
+        ]
+        not_read = [*matrix.not_read, *matrix.refused]
+        run.record("access", when=when, cells=cells, not_read=not_read)
+    return matrix
 
 
 def build(run: Run, when: str) -> Build:
     """Have Image Builder use the workflow as the execution role; `when` names the moment.
 
-    On the sandbox a build is simulated as far as access goes. On AWS none is made: it would start
-    instances, so the answer there is "decided, not observed".
-    Raises ParameterError when `run_build` asks for one on AWS.
+    Where no build is made the answer is "decided, not observed".
     """
-    wanted = run.parameters.run_build
-    if wanted and run.target == "aws":
-        raise ParameterError(
-            "run_build = True is not possible on AWS in this version.",
-            "Leave run_build out: the role's access is then decided from the policies.",
-        )
     since = run.now()
-    if not (change := _builds(run, when)):
-        outcome = Build(when, None, "no build", "decided, not observed: see the matrix")
+    changes = builds.planned(run, STEP, when)
+    if not changes:
+        outcome = Build(when, None, builds.NONE, "decided, not observed: see the matrix")
     else:
-        outcome = _simulated(run, when, Plan(STEP, change))
+        _apply(run, Plan(STEP, changes[:1]))
+        arn = run.facts()["image_arn"]
+        outcome = builds.observe(run, when, arn, since, lambda: _cancel(run, arn))
     run.record(
         "build",
         when=when,
         decrypted=outcome.decrypted,
+        status=outcome.status,
         reason=outcome.reason,
+        image_arn=run.facts().get("image_arn") if changes else None,
         since=since.isoformat(),
         until=run.now().isoformat(),
     )
     return outcome
 
 
-def _builds(run: Run, when: str) -> tuple[Change, ...]:
-    """The build at that moment, where one is made."""
-    if run.target == "aws" or run.parameters.run_build is False:
-        return ()
-    facts, where = run.facts(), run.identity
-    prefix = f"arn:{where.partition}:imagebuilder:{run.region}:{where.account}"
-    change = Change(
-        "imagebuilder",
-        "create_image",
-        {
-            "imageRecipeArn": f"{prefix}:image-recipe/example/1.0.0",
-            "infrastructureConfigurationArn": f"{prefix}:infrastructure-configuration/example",
-            "executionRole": facts["role_arn"],
-            "workflows": [{"workflowArn": facts["workflow_arn"]}],
-        },
-        why=f"a build uses the workflow as the execution role ({when})",
-        undo="nothing to undo: the sandbox keeps no image",
-        gives={"image_arn": "imageBuildVersionArn"},
-    )
-    return (change,)
-
-
-def _simulated(run: Run, when: str, plan: Plan) -> Build:
-    apply(run, plan)
-    arn = run.facts()["image_arn"]
-    image = run.clients("imagebuilder").get_image(imageBuildVersionArn=arn)["image"]["state"]
-    return Build(when, image["status"] != "FAILED", image["status"], image.get("reason", ""))
+def _cancel(run: Run, image_arn: str) -> None:
+    _apply(run, Plan(STEP, (builds.cancellation(image_arn),)))
 
 
 def refusals(run: Run, progress: Callable[[Waited], None] | None = None) -> list[Record]:
     """The refused Decrypts of the execution role that CloudTrail shows for this run's builds.
 
-    Waits for the first one, up to `event_wait_seconds`, if a build was refused at all. An empty
-    list proves nothing.
+    Waits for the first one, up to `event_wait_seconds`, if a build may have been refused at all. An
+    empty list proves nothing.
     """
-    role, skew = run.facts()["role_arn"], CLOCK_SKEW[run.target]
-    windows = [
-        Span("EventName", DECRYPT, moment(one["since"]) - skew, moment(one["until"]) + skew)
-        for one in run.ledger.of_kind("build", STEP)
-        if one["decrypted"] is False
-    ]
+    role, windows = run.facts()["role_arn"], builds.windows(run)
     if not windows:
         return []
     source = history(run)
 
     def probe() -> list[Record] | Pending:
-        refused = [one for one in source.search(windows).records if _is_refusal(one, role)]
-        return refused or Pending()
+        found = source.search(windows).records
+        return [one for one in found if builds.is_refusal(one, role)] or Pending()
 
     answer = wait_for(run, probe, "the refusal in CloudTrail", progress)
     refused = [] if isinstance(answer, NotYet) else answer
@@ -228,31 +503,21 @@ def refused_records(run: Run) -> Table:
     return records_table("Refused Decrypts of the execution role", rows)
 
 
-def _is_refusal(record: Record, role_arn: str) -> bool:
-    """Whether KMS refused Image Builder a Decrypt as this role. Such a record may name no key.
-
-    The record's form is not documented; the one in the sandbox is that of a refused Decrypt which
-    another service made for its caller.
-    """
-    return (
-        (record.source, record.name, record.error_code) == (KMS, DECRYPT, "AccessDenied")
-        and record.invoked_by == IMAGE_BUILDER
-        and record.issuer_arn == role_arn
-    )
+# What is so
 
 
 def verify(run: Run) -> Findings:
-    """Whether the refusal was seen, and both paths are open again."""
-    state = observe(run)
-    builds = {one["when"]: one for one in run.ledger.of_kind("build", STEP)}
+    """Whether the refusal was seen, administrators kept their access, and all is given back."""
+    _settle(run)
+    outcomes = {one["when"]: one for one in run.ledger.of_kind("build", STEP)}
     records = run.facts().get("refusal_events", [])
     return keep(
         run,
         [
+            _hasty_finding(run, outcomes),
             _build_finding(
-                "With one of two paths closed, builds still decrypt", builds, "one", True
+                "With every path closed, builds cannot decrypt", outcomes, "both", False
             ),
-            _build_finding("With both paths closed, builds cannot decrypt", builds, "both", False),
             Finding(
                 "CloudTrail shows the refusals",
                 "pass" if records else "not checked",
@@ -260,21 +525,106 @@ def verify(run: Run) -> Findings:
                 if records
                 else "none seen so far by LookupEvents; absence proves nothing",
             ),
-            _build_finding("Access is given back: builds decrypt again", builds, "restored", True),
-            passed(
-                "Both policies are as step 02 left them",
-                not restore(state, run.parameters).changes,
-                "GetKeyPolicy, GetRolePolicy",
-                "Run the restore cell again.",
+            *revoked(run),
+            _build_finding(
+                "Access is given back: builds decrypt again", outcomes, "restored", True
             ),
+            given_back(run),
+            _inventory_finding(run),
         ],
     )
 
 
+def _hasty_finding(run: Run, outcomes: dict[str, dict[str, Any]]) -> Finding:
+    statement = "With one of two paths closed, builds still decrypt"
+    one, begun = outcomes.get("one"), _begun(run)
+    closed = [
+        n
+        for n in _closing(run)
+        if begun is not None and one is not None and begun["n"] < n < one["n"]
+    ]
+    if one is not None and not closed:
+        return Finding(statement, "not checked", "one change closes every path: none was closed")
+    return _build_finding(statement, outcomes, "one", True)
+
+
+def _inventory_finding(run: Run) -> Finding:
+    lines = run.ledger.of_kind("inventory")
+    if not lines:
+        return Finding(
+            "The inventory knows every workflow under the key", "not checked", "it was not made"
+        )
+    unknown = tuple((one["what"], one["why"]) for one in lines[-1]["not_known"])
+    return inventory.Workflows(tuple(lines[-1]["under_the_key"]), unknown).finding()
+
+
+def revoked(run: Run) -> list[Finding]:
+    """What the matrices of this run say: the role was shut out, the operator was not."""
+    seen = {one["when"]: one for one in run.ledger.of_kind("access")}
+    return [_shut_out(seen.get("revoked")), _kept_in(seen.get("before"), seen.get("revoked"))]
+
+
+def _shut_out(matrix: Mapping[str, Any] | None) -> Finding:
+    statement = "Nothing allows the execution role to use workflows (decided, not observed)"
+    if matrix is None:
+        return Finding(statement, "not checked", "the matrix was not looked at")
+    rows = [one for one in matrix["cells"] if one[0] == ROLE and one[5]]
+    open_rows = [one for one in rows if one[3] == Outcome.ALLOWED.value]
+    unknown = [one for one in rows if one[3] == Outcome.UNKNOWN.value]
+    if open_rows:
+        _, action, what, outcome, why, _ = open_rows[0]
+        return Finding(statement, "fail", f"{action} for {what}: {outcome}, {why}", BY_DENY)
+    unread = ", ".join(dict.fromkeys(matrix["not_read"]))
+    if unknown:
+        return Finding(statement, "not checked", f"{unknown[0][4]}; not read: {unread}")
+    if not rows:
+        return Finding(statement, "pass", "there is no execution role")
+    said = f"{len(rows)} of {len(rows)} rows DENIED"
+    return Finding(statement, "pass", said + (f"; not read: {unread}" if unread else ""))
+
+
+def _kept_in(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Finding:
+    statement = "The operator, an administrator of the key, keeps its access"
+    if before is None or after is None:
+        return Finding(statement, "not checked", "the matrix was not looked at before and after")
+    was, now = _of_operator(before), _of_operator(after)
+    said = "; ".join(f"{action}: {was[action]} before, {now[action]} after" for action in now)
+    return passed(statement, was == now, said, "Give it back: runbook restore.")
+
+
+def _of_operator(matrix: Mapping[str, Any]) -> dict[str, str]:
+    rows: Sequence[Sequence[Any]] = matrix["cells"]
+    return {str(one[1]): str(one[3]) for one in rows if one[0] == OPERATOR}
+
+
+def given_back(run: Run) -> Finding:
+    """Whether what the newest revocation took is there again, by a read."""
+    statement = "What the revocation took is given back"
+    state, found = observe(run), saved(run)
+    if found is None:
+        return passed(statement, True, "nothing was taken")
+    missing = [change.call for change in restore(state, found)]
+    if missing:
+        evidence = f"still to be made: {', '.join(missing)}"
+        return passed(statement, False, evidence, "Run the restore cell again.")
+    if state.key_policy_text == found.key_policy:
+        how = "the key policy is as it was, byte for byte"
+    elif lines := meanwhile(state, found):
+        how = f"somebody changed the key policy meanwhile, and that stays: {_short(lines)}"
+    else:
+        how = "the key policy says what it said"
+    return passed(statement, True, f"{how} (GetKeyPolicy, GetRolePolicy, ListGrants)")
+
+
+def _short(lines: Iterable[str]) -> str:
+    text = " ".join(line.strip() for line in lines)
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
 def _build_finding(
-    statement: str, builds: dict[str, dict[str, Any]], when: str, wanted: bool
+    statement: str, outcomes: dict[str, dict[str, Any]], when: str, wanted: bool
 ) -> Finding:
-    outcome = builds.get(when)
+    outcome = outcomes.get(when)
     if outcome is None:
         return Finding(statement, "not checked", "this cell was not run")
     if outcome["decrypted"] is None:
@@ -282,8 +632,6 @@ def _build_finding(
     return passed(
         statement,
         outcome["decrypted"] is wanted,
-        "the simulated build decrypted the workflow"
-        if outcome["decrypted"]
-        else "the simulated build was refused",
-        "Another path may be open: see the matrix.",
+        "the build decrypted the workflow" if outcome["decrypted"] else "the build was refused",
+        f"Another path may be open: see the matrix. {BY_DENY}",
     )

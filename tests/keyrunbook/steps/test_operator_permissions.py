@@ -26,7 +26,7 @@ from keyrunbook.permissions import Where, operator_policy
 from keyrunbook.proof import Outcome
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox
 from keyrunbook.session import Run
-from keyrunbook.steps import STEPS, clean_up, confirm_events, revoke_access
+from keyrunbook.steps import STEPS, clean_up, confirm_events, inventory, revoke_access
 
 pytestmark = pytest.mark.e2e
 
@@ -49,14 +49,18 @@ def confirm(job: Job) -> Iterable[Finding]:
 
 def revoke(job: Job) -> Iterable[Finding]:
     run = job.open("05")
+    inventory.workflows(run)
+    inventory.ways(run)
+    revoke_access.who_may(run, "before")
     revoke_access.build(run, "before")
     first = revoke_access.first_path(_planned(run))
     for when, plan in (("one", first), ("both", None)):
         revoke_access.apply(run, plan or _planned(run))
         revoke_access.build(run, when)
-        revoke_access.who_may(run)
+        revoke_access.who_may(run, "revoked")
     revoke_access.refusals(run)
-    revoke_access.apply(run, revoke_access.restore(revoke_access.observe(run), run.parameters))
+    given_back = revoke_access.restore(revoke_access.observe(run), revoke_access.saved(run))
+    revoke_access.give_back(run, given_back)
     revoke_access.build(run, "restored")
     return revoke_access.verify(run)
 

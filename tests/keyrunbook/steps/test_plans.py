@@ -206,28 +206,140 @@ def test_the_workflow_names_the_key() -> None:
 # 05
 
 
+def revoking(
+    access: grant_access.State = GRANTED, grants: tuple[dict[str, Any], ...] = ()
+) -> revoke_access.State:
+    return revoke_access.State(access, policies.to_text(access.key_policy), grants)
+
+
+def found(state: revoke_access.State, left: dict[str, Any]) -> revoke_access.Saved:
+    return revoke_access.Saved(
+        state.key_policy_text, state.access.role_policy, state.grants or (), json.dumps(left)
+    )
+
+
+GRANT = {"GrantId": "g1", "GranteePrincipal": ROLE_ARN, "Operations": ["Decrypt"], "Name": "n"}
+DENIED = Parameters(execution_role="Builder", revoke_by="deny")
+WITH_OTHERS = Parameters(execution_role="Builder", revoke_others=True)
+BY_HAND = {
+    "Sid": "Allow access to build images with encrypted workflow", "Effect": "Allow",
+    "Principal": {"AWS": [ROLE_ARN]}, "Action": "kms:Decrypt", "Resource": "*",
+}  # fmt: skip
+FOR_TWO = {**BY_HAND, "Sid": "Two", "Principal": {"AWS": [ROLE_ARN, ROLE_ARN + "2"]}}
+
+
+def with_statements(*more: dict[str, Any]) -> grant_access.State:
+    policy = {**WANTED_KEY_POLICY, "Statement": [*WANTED_KEY_POLICY["Statement"], *more]}
+    return replace(GRANTED, key_policy=policy)
+
+
 def test_revoking_closes_both_paths_and_restoring_opens_both() -> None:
-    closed = revoke_access.plan(GRANTED, PARAMETERS)
+    closed = revoke_access.plan(revoking(), PARAMETERS)
     assert calls(closed) == ["kms:PutKeyPolicy", "iam:DeleteRolePolicy"]
     assert policies.same(json.loads(closed.changes[0].parameters["Policy"]), START)
     assert calls(revoke_access.first_path(closed)) == ["kms:PutKeyPolicy"]
-    assert calls(revoke_access.plan(UNGRANTED, PARAMETERS)) == []
-    opened = revoke_access.restore(UNGRANTED, PARAMETERS)
+    assert calls(revoke_access.plan(revoking(UNGRANTED), PARAMETERS)) == []
+    saved = found(revoking(), START)
+    opened = revoke_access.restore(revoking(UNGRANTED), saved)
     assert calls(opened) == ["kms:PutKeyPolicy", "iam:PutRolePolicy"]
-    assert calls(revoke_access.restore(GRANTED, PARAMETERS)) == []
+    assert opened.changes[0].parameters["Policy"] == saved.key_policy
+    assert calls(revoke_access.restore(revoking(), saved)) == []
+    assert calls(revoke_access.restore(revoking(UNGRANTED), None)) == []
 
 
 @pytest.mark.parametrize(
     ("state", "planned"),
     [
-        (replace(GRANTED, key_policy=START), ["iam:DeleteRolePolicy"]),
-        (replace(GRANTED, role_policy=None), ["kms:PutKeyPolicy"]),
+        (revoking(replace(GRANTED, key_policy=START)), ["iam:DeleteRolePolicy"]),
+        (revoking(replace(GRANTED, role_policy=None)), ["kms:PutKeyPolicy"]),
+        (revoking(UNGRANTED, (GRANT,)), ["kms:RevokeGrant"]),
     ],
 )
 def test_revoking_plans_only_the_paths_that_are_open(
-    state: grant_access.State, planned: list[str]
+    state: revoke_access.State, planned: list[str]
 ) -> None:
-    assert calls(revoke_access.plan(state, PARAMETERS)) == planned
+    plan = revoke_access.plan(state, PARAMETERS)
+    assert calls(plan) == planned
+    assert calls(revoke_access.first_path(plan)) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "left"),
+    [
+        pytest.param(PARAMETERS, ["Allow access for key administrators", BY_HAND["Sid"], "Two"],
+                     id="others' statements stay"),
+        pytest.param(WITH_OTHERS, ["Allow access for key administrators", "Two"],
+                     id="one that names only this role goes on request"),
+        pytest.param(DENIED, ["Allow access for key administrators", "WorkflowKeyUser1",
+                              BY_HAND["Sid"], "Two", "WorkflowKeyRevokedr1"],
+                     id="a Deny takes nothing away"),
+    ],
+)  # fmt: skip
+def test_what_a_revocation_leaves_of_the_key_policy(
+    parameters: Parameters, left: list[str]
+) -> None:
+    change = revoke_access.plan(revoking(with_statements(BY_HAND, FOR_TWO)), parameters).changes[0]
+    sent = json.loads(change.parameters["Policy"])
+    assert [one["Sid"] for one in sent["Statement"]] == left
+
+
+def test_a_deny_is_one_change_and_denies_workflows_only() -> None:
+    (change,) = revoke_access.plan(revoking(GRANTED, (GRANT,)), DENIED)
+    *_, denied = json.loads(change.parameters["Policy"])["Statement"]
+    assert (denied["Effect"], denied["Principal"]) == ("Deny", {"AWS": ROLE_ARN})
+    assert denied["Condition"] == WANTED_KEY_POLICY["Statement"][-1]["Condition"]
+    assert set(denied["Action"]) >= {"kms:Decrypt", "kms:GenerateDataKey"}
+    with pytest.raises(ParameterError, match="nobody to deny"):
+        revoke_access.plan(revoking(replace(GRANTED, role_arn=None)), DENIED)
+
+
+def test_a_grant_comes_back_as_it_was() -> None:
+    revoked = revoke_access.plan(revoking(UNGRANTED, (GRANT,)), PARAMETERS).changes[0]
+    assert dict(revoked.parameters) == {"KeyId": KEY_ARN, "GrantId": "g1"}
+    assert revoked.keep == {"grant": GRANT}
+    saved = found(revoking(UNGRANTED, (GRANT,)), START)
+    (again,) = revoke_access.restore(revoking(UNGRANTED), saved)
+    assert again.call == "kms:CreateGrant"
+    assert dict(again.parameters) == {
+        "KeyId": KEY_ARN, "GranteePrincipal": ROLE_ARN, "Operations": ["Decrypt"], "Name": "n",
+    }  # fmt: skip
+    there = revoking(UNGRANTED, ({**GRANT, "GrantId": "g2"},))
+    assert calls(revoke_access.restore(there, saved)) == []
+
+
+THEIRS = {"Sid": "Theirs", "Effect": "Allow", "Principal": "*", "Action": "kms:X"}
+
+
+@pytest.mark.parametrize(
+    ("left", "now", "restored"),
+    [
+        pytest.param(START, [*START["Statement"], THEIRS],
+                     ["Allow access for key administrators", "Theirs", "WorkflowKeyUser1"],
+                     id="theirs stays, ours comes back"),
+        pytest.param(START, [THEIRS, *WANTED_KEY_POLICY["Statement"]], None,
+                     id="somebody put ours back"),
+        pytest.param(
+            {**WANTED_KEY_POLICY, "Statement": [*WANTED_KEY_POLICY["Statement"], BY_HAND]},
+            [*WANTED_KEY_POLICY["Statement"], BY_HAND, THEIRS],
+            ["Allow access for key administrators", "WorkflowKeyUser1", "Theirs"],
+            id="what the revocation added goes",
+        ),
+    ],
+)  # fmt: skip
+def test_restoring_where_somebody_changed_the_key_policy_meanwhile(
+    left: dict[str, Any], now: list[dict[str, Any]], restored: list[str] | None
+) -> None:
+    state = revoking(replace(GRANTED, key_policy={**START, "Statement": now}))
+    saved = found(revoking(), left)
+    assert any("Theirs" in line for line in revoke_access.meanwhile(state, saved))
+    plan = revoke_access.restore(state, saved)
+    if restored is None:
+        assert calls(plan) == []
+        return
+    (change,) = plan
+    assert "somebody changed the key policy meanwhile" in change.why
+    sent = json.loads(change.parameters["Policy"])
+    assert [one["Sid"] for one in sent["Statement"]] == restored
 
 
 # 06
