@@ -122,7 +122,7 @@ WRONG = [
     (["--account", "12345"], "--account"),
     (["--region", "nowhere"], "--region"),
     (["--region", "xx-nowhere-1"], "--region"),
-    (["--region", "us-gov-west-1"], "--region"),
+    (["--region", "us-gov-nowhere-1"], "--region"),
     (["--idle-timeout", "0"], "--idle-timeout"),
     (["--colour", "red"], "--colour"),
 ]
