@@ -385,7 +385,7 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_running(
 ) -> None:
     process = subprocess.Popen(
         [str(BIN / "runbook"), "run", "--outputs", str(tmp_path), "--run-id", "x"],
-        env=environment(),
+        env=environment(OF_THIS_TEST=str(tmp_path)),  # its sandbox and kernel inherit it
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -393,14 +393,18 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_running(
     )
     path = tmp_path / "x" / "result.json"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if path.exists() and "done" in statuses(json.loads(path.read_text())):
-            break
+    running: dict[str, Any] = {"steps": []}
+    while "running" not in statuses(running):  # the first step: the six others are still to come
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    running = json.loads(path.read_text())
-    assert running["status"] == "running"
-    assert running["pid"] == process.pid
+        running = json.loads(path.read_text()) if path.exists() else running
+    there = _processes_of(tmp_path)
     process.send_signal(number)
+    assert running["pid"] == process.pid
+    assert {name for name in ("awssandbox", "ipykernel") if name in "".join(there)} == {
+        "awssandbox",
+        "ipykernel",
+    }
     out, told = process.communicate(timeout=30)
     assert process.returncode == 130, out + told
     result = json.loads(path.read_text())
