@@ -341,7 +341,7 @@ def _check(
 
         session, _ = aws_session(parameters.profile, region, parameters.use_fips)
         check_together(parameters, target, session.region_name)
-    if any(step.startswith("03") for step in steps):
+    if any(step.startswith("03") for step in steps) and parameters.workflow_uri is None:
         workflow_document(parameters)
 
 

@@ -158,6 +158,14 @@ class Parameters(BaseModel):
             description="its document, a path relative to notebooks/",
         ),
     ] = "workflows/build-image.yaml"
+    workflow_uri: Annotated[
+        str | None,
+        Field(
+            pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\x00-\x1f\x7f*?$]{1,1024}$",
+            examples=["s3://bucket/folder/build-image.yaml"],
+            description="its document in S3, in place of workflow_file",
+        ),
+    ] = None
     approve: Annotated[
         str | None,
         Field(
@@ -420,9 +428,18 @@ def check_together(parameters: Parameters, target: Target, region: str | None) -
                 f"{region}.",
                 f"Give region = {of_key!r}, or a key in {region}.",
             )
+    if parameters.workflow_uri is not None and parameters.workflow_file != _WORKFLOW_FILE:
+        raise ParameterError(
+            f"workflow_uri = {parameters.workflow_uri!r} and workflow_file = "
+            f"{parameters.workflow_file!r} name two documents.",
+            "Leave one of them out.",
+        )
     _check_build(parameters, target, region)
     if parameters.account is not None:
         check_role(parameters, parameters.account)
+
+
+_WORKFLOW_FILE = Parameters.model_fields["workflow_file"].default
 
 
 def check_role(parameters: Parameters, account: str) -> None:
@@ -484,7 +501,7 @@ def outputs_dir(parameters: Parameters) -> Path:
 
 
 def workflow_document(parameters: Parameters) -> str:
-    """The text of the workflow document.
+    """The text of the workflow document that `workflow_file` names.
 
     Raises ParameterError when the file is not there, lies outside ``notebooks/``, is not YAML in
     UTF-8, or has a name or description that looks confidential.
@@ -506,7 +523,28 @@ def workflow_document(parameters: Parameters) -> str:
             f"Give a path relative to notebooks/, such as {', '.join(present)}.",
         ) from error
     except UnicodeDecodeError as error:
-        raise ParameterError(f"{given} is not text in UTF-8.", "Save it as UTF-8.") from error
+        raise _not_text(given) from error
+    return _harmless(text, given)
+
+
+def _not_text(given: str) -> ParameterError:
+    return ParameterError(f"{given} is not text in UTF-8.", "Save it as UTF-8.")
+
+
+def workflow_object(parameters: Parameters, body: bytes) -> str:
+    """The text of the workflow document in S3 that `workflow_uri` names; `body` is the object's.
+
+    Raises ParameterError as `workflow_document` does.
+    """
+    given = f"workflow_uri = {parameters.workflow_uri!r}"
+    try:
+        return _harmless(body.decode(), given)
+    except UnicodeDecodeError as error:
+        raise _not_text(given) from error
+
+
+def _harmless(text: str, given: str) -> str:
+    """A workflow document, which is YAML and has nothing confidential where AWS may log it."""
     try:
         found = sensitive_description(text)
     except yaml.YAMLError as error:

@@ -12,6 +12,10 @@ tag ``keyrunbook:run``. Two things to know of that:
 - CreateKey with tags needs kms:TagResource, and no condition key ties that to the creation. Who
   must not be able to put this tag on another key is given a key that is there, by `key_arn`.
 
+A workflow document in S3 is read by the operator, and by Image Builder for the operator: both by
+s3:GetObject on that object. One under a KMS key of yours takes kms:Decrypt of that key as well, and
+one of another account its bucket's policy: neither is known here.
+
 CreateWorkflow's and GetWorkflow's calls of KMS are the caller's own, made by Image Builder for it.
 The reference lists further dependent actions of CreateWorkflow (kms:Encrypt,
 kms:GenerateDataKeyWithoutPlaintext, s3:GetObject, s3:ListBucket); a workflow given by `data`
@@ -22,6 +26,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_awskeyma
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2imagebuilder.html
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
 https://docs.aws.amazon.com/kms/latest/developerguide/abac.html
 https://docs.aws.amazon.com/IAM/latest/UserGuide/access_forward_access_sessions.html
@@ -152,6 +157,7 @@ class _Scope:
         path = workflow_path(parameters.workflow_type, parameters.workflow_name)
         self.workflow = (self.image_builder(f"{path}/*"),)
         self.role = self._role(parameters.execution_role)
+        self.document = _objects(parameters.workflow_uri, where.partition)
         iam = f"arn:{where.partition}:iam::"
         self.attached = (f"{iam}{where.account}:policy/*", f"{iam}aws:policy/*")
         """Policies that may be attached to the role: the account's, and AWS's."""
@@ -188,6 +194,11 @@ class _Scope:
             "StringLike": {**tag, CONTEXT_KEY: self.workflow[0]},
             "ForAnyValue:StringEquals": {"aws:CalledVia": IMAGE_BUILDER},
         }
+
+
+def _objects(uri: str | None, partition: str) -> Sequence[str]:
+    """The object that ``s3://bucket/key`` names, by its ARN."""
+    return () if uri is None else (f"arn:{partition}:s3:::{uri.removeprefix('s3://')}",)
 
 
 def _preflight(scope: _Scope) -> Iterator[_Need]:
@@ -241,6 +252,8 @@ def _encrypt_workflow(scope: _Scope) -> Iterator[_Need]:
     yield _Need("Read", reads, scope.workflow)
     use = ("kms:GenerateDataKey", "kms:Decrypt")
     yield _Need("Key", use, scope.keys, scope.by_image_builder())
+    if scope.document:
+        yield _Need("Document", ("s3:GetObject",), scope.document)
 
 
 def _confirm_events(scope: _Scope) -> Iterator[_Need]:

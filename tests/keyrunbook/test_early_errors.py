@@ -28,6 +28,10 @@ WRONG: list[tuple[list[str], list[str]]] = [
         [*ON_AWS, "-p", "account", "444455556666", "-p", "execution_role", ROLE],
         ["of the account 111122223333", "for the account 444455556666"],
     ),
+    (
+        ["-p", "workflow_file", "workflows/test-image.yaml", "-p", "workflow_uri", "s3://abc/k"],
+        ["workflow_uri = 's3://abc/k'", "name two documents"],
+    ),
     (["-p", "workflow_file", "workflows/none.yaml"], ["could not be read", "build-image.yaml"]),
     (["-p", "account", "1111"], ["account = '1111': has not the right form, such as '111122"]),
 ]

@@ -5,17 +5,19 @@ Both calls go to Image Builder as the operator; Image Builder calls KMS on for t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from keyrunbook import policies
 from keyrunbook.aws import mutate
 from keyrunbook.findings import Finding, Findings
-from keyrunbook.parameters import Parameters, workflow_document
+from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Applied, Change, Plan, symbol
 from keyrunbook.proof import ARN_KEY
 from keyrunbook.steps import presence
 from keyrunbook.steps.common import Forecast, Place, keep, or_none, passed, place
+from keyrunbook.steps.documents import document
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
@@ -27,19 +29,26 @@ CREATE_WORKFLOW = "imagebuilder:CreateWorkflow"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The build that is there (GetWorkflow's answer) or None, and the document as it must be."""
+    """The build that is there (GetWorkflow's answer) or None, and the document as it must be.
+
+    Of a document in S3: its `uri`, and which object was `read` there.
+    """
 
     place: Place
     key_arn: str
     present: dict[str, Any] | None
     document: str
+    uri: str | None = None
+    read: Mapping[str, str] = field(default_factory=dict)
 
 
 def observe(run: Run) -> State:
     """Read the document, and the run's build of this version, else the newest, if there is one."""
     arn = _current(run)
     present = or_none(lambda: read(run, arn), "ResourceNotFoundException") if arn else None
-    return State(place(run), run.facts()["key_arn"], present, workflow_document(run.parameters))
+    wanted = document(run)
+    key_arn = run.facts()["key_arn"]
+    return State(place(run), key_arn, present, wanted.text, wanted.uri, wanted.read)
 
 
 def _current(run: Run) -> str | None:
@@ -92,6 +101,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
         and present.get("data") == state.document
     ):
         return Plan(STEP)
+    given = {"data": state.document} if state.uri is None else {"uri": state.uri}
     return Plan(
         STEP,
         (
@@ -102,13 +112,14 @@ def plan(state: State, parameters: Parameters) -> Plan:
                     "name": parameters.workflow_name,
                     "semanticVersion": parameters.workflow_version,
                     "type": parameters.workflow_type,
-                    "data": state.document,
+                    **given,
                     "kmsKeyId": state.key_arn,
                     "tags": state.place.tags,
                 },
                 why="a workflow is encrypted under your key only from its creation on",
                 undo="DeleteWorkflow",
                 gives={"workflow_arn": "workflowBuildVersionArn"},
+                keep=state.read,
             ),
         ),
     )
@@ -203,7 +214,14 @@ def verify(run: Run) -> Findings:
             passed(
                 "The document reads back as it was written",
                 present.get("data") == state.document,
-                f"{len(present.get('data', ''))} characters",
+                ", ".join([f"{len(present.get('data', ''))} characters", *_object(state)]),
+                "" if state.uri is None else "The object in S3 is not the one that the workflow "
+                "was made from: create another version.",
             ),
         ],
     )
+
+
+def _object(state: State) -> list[str]:
+    """Which object in S3 the document was compared with, in words."""
+    return [f"{name} {value}" for name, value in state.read.items()]
