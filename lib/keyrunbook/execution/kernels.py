@@ -84,8 +84,8 @@ class WarmKernel:
                 stderr=log,
             )
         self.client = self.manager.client()
-        # Without the heartbeat: the process itself says whether it lives. Its thread, stopped before
-        # it has begun, opens one socket after the other until there are none left.
+        # Without the heartbeat: the process itself says whether it lives. Its thread, when stopped
+        # before it has begun, opens one socket after the other until there are none left.
         self.client.start_channels(hb=False)
         self.client.allow_stdin = False
         # Sent before the kernel listens: the socket keeps it, and the kernel begins with it.
