@@ -127,13 +127,12 @@ def standing(call: Call, key: Key) -> Standing:
     return replace(seen, grants={**seen.grants, **told}) if told else seen
 
 
-def key_conditions(call: Call, found: Found) -> dict[str, ContextValue]:
+def _key_conditions(call: Call, found: Found, seen: Standing) -> dict[str, ContextValue]:
     """The condition keys of a request on a key, whatever the operation.
 
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html and, for
     tags and aliases, https://docs.aws.amazon.com/kms/latest/developerguide/abac.html
     """
-    seen = standing(call, found.key)
     values: dict[str, ContextValue] = {
         **caller_conditions(call),
         **key_kind(found.key.multi_region_type),
@@ -166,7 +165,7 @@ def key_access(
     return Access(
         action=action or f"kms:{call.operation}",
         resource=key.arn,
-        context={**key_conditions(call, found), **(extra or {})},
+        context={**_key_conditions(call, found, seen), **(extra or {})},
         resource_policies=(policy or seen.policy.parsed,),
         grants=grants,
         resource_account=key.account,
