@@ -35,7 +35,7 @@ class Late:
 
 
 def standings(call: Call) -> dict[Hashable, object]:
-    """What decisions rest on, of every key, or of every user and role of the caller's account."""
+    """What decisions rest on: of every key by ARN, or of the account's users and roles by id."""
     from awssandbox.kms import KmsState
 
     world = call.world
@@ -50,7 +50,7 @@ def standings(call: Call) -> dict[Hashable, object]:
         for name in world.iam.names(call.account, kind):
             principal = one(call.account, name)
             if principal is not None:
-                found[principal.arn] = principal
+                found[principal.unique_id] = principal
     return found
 
 

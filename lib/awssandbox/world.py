@@ -132,7 +132,7 @@ class World:
     def seen_principal(self, arn: str) -> IamPrincipal | None:
         """The user or role with this ARN as decisions see it, None if there is none."""
         found = self.iam.find(arn)
-        return None if found is None else self.seen(("standing", arn), found)
+        return None if found is None else self.seen(("standing", found.unique_id), found)
 
     @cached_property
     def authoriser(self) -> Authoriser:

@@ -447,6 +447,15 @@ def test_changes_of_one_thing_take_effect_in_their_order(sandboxes: Make) -> Non
     assert not may(one.user, one.key)
 
 
+def test_a_role_made_again_has_nothing_of_the_first(sandboxes: Make) -> None:
+    one = Late(sandboxes, late("PutRolePolicy"))
+    inline(one, True)
+    one.iam.delete_role_policy(RoleName="Late", PolicyName="use")
+    one.iam.delete_role(RoleName="Late")
+    again = one.sandbox.role("Late", TRUST, allow("kms:Encrypt"))
+    assert may(one.sandbox.client("kms", one.sandbox.assume(again)), one.key)
+
+
 def test_a_trust_policy_takes_effect_late(sandboxes: Make) -> None:
     one = Late(sandboxes, late("UpdateAssumeRolePolicy"))
     nobody = policy({**TRUST, "Effect": "Deny"})
