@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keyrunbook.proof import Verdict
     from keyrunbook.records import Record
     from keyrunbook.session import Run
-    from keyrunbook.steps.revoke_access import Build
+    from keyrunbook.steps.builds import Build
 
 SIGNS = {
     "pass": "✓ pass",
