@@ -125,7 +125,7 @@ USES = {step: names_in(notebooks_dir() / f"{step}.ipynb") for step in STEPS}
     [
         ("key_alias", STEPS[2:3], ["01_create_key"]),
         ("key_alias", STEPS[:2], None),
-        ("tags", STEPS[4:], ["01_create_key", "02_grant_access", "03_encrypt_workflow"]),
+        ("tags", STEPS[:1], [step for step in STEPS if "tags" in USES[step]]),
         ("tags", STEPS[3:], None),
         ("pending_window_days", STEPS[:5], ["06_clean_up"]),
         ("region", STEPS[6:], None),
