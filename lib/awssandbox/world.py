@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from awssandbox.kms.principals import Directory
     from awssandbox.moto_iam import Iam, IamPrincipal
     from awssandbox.moto_s3 import Buckets
+    from awssandbox.moto_trails import Trails
     from awssandbox.records import Trail
 
 DEFAULT_ACCOUNT = "111122223333"
@@ -112,6 +113,13 @@ class World:
         from awssandbox.moto_s3 import Buckets
 
         return Buckets(self)
+
+    @cached_property
+    def trails(self) -> Trails:
+        """The trails of every account, as they are configured."""
+        from awssandbox.moto_trails import Trails
+
+        return Trails(self)
 
     @property
     def principals(self) -> Directory:

@@ -245,4 +245,4 @@ def test_the_aws_sdk_reads_the_refusal_of_an_operation_that_is_not_served(sandbo
         501,
     )
     assert refused(sandbox.client("ec2").describe_instances) == ("NotImplemented", 501)
-    assert refused(sandbox.client("cloudtrail").describe_trails) == ("NotImplemented", 501)
+    assert refused(sandbox.client("cloudtrail").list_channels) == ("NotImplemented", 501)

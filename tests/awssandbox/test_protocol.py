@@ -82,7 +82,9 @@ def structures(shape: Shape, depth: int = 0) -> st.SearchStrategy[dict[str, Any]
     """A structure with what it requires, and some of the rest; less of it further down."""
     required = set(shape.metadata.get("required", ()))
     members = {
-        name: values(member, depth + 1)
+        name: values(member, depth + 1).filter(bool)  # a path has no place for an empty one
+        if member.serialization.get("location") == "uri"
+        else values(member, depth + 1)
         for name, member in shape.members.items()
         if name in required or depth < 4
     }

@@ -1,6 +1,8 @@
-"""AWS CloudTrail's Event history: LookupEvents."""
+"""AWS CloudTrail: its Event history (LookupEvents), and the configuration of trails."""
 
-from awssandbox.cloudtrail.operations import OPERATIONS
+from awssandbox.cloudtrail import operations, trails
+
+OPERATIONS = {**operations.OPERATIONS, **trails.OPERATIONS}
 
 __all__ = ["OPERATIONS", "OWN_LIMITS"]
 

@@ -1,6 +1,7 @@
-"""LookupEvents' refusals, with the codes of its model; AWS documents no texts but the model's.
+"""CloudTrail's refusals, with the codes of its model; AWS documents no texts but the model's.
 
-Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
+Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html and the
+pages of the operations on trails
 """
 
 from __future__ import annotations
@@ -41,3 +42,54 @@ def invalid_category(category: str) -> AwsError:
 def throttled() -> AwsError:
     """More than two calls a second in an account and Region."""
     return AwsError("ThrottlingException", "Rate exceeded")
+
+
+# Trails
+
+
+def trail_not_found(name: str, account: str) -> AwsError:
+    """A trail that is not there."""
+    text = f"Unknown trail: {name} for the user: {account}"
+    return AwsError("TrailNotFoundException", text)
+
+
+def trail_exists(name: str, account: str) -> AwsError:
+    """A name that a trail of the account has in this Region."""
+    text = f"Trail {name} already exists for customer: {account}"
+    return AwsError("TrailAlreadyExistsException", text)
+
+
+def too_many_trails(account: str) -> AwsError:
+    """More trails than the quota of a Region."""
+    text = f"User: {account} already has 5 trails in the current region."
+    return AwsError("MaximumNumberOfTrailsExceededException", text)
+
+
+def invalid_home_region(name: str, home: str) -> AwsError:
+    """A change of a trail from another Region than its home."""
+    text = f"The trail {name} can only be changed in its home Region, {home}."
+    return AwsError("InvalidHomeRegionException", text)
+
+
+def no_bucket(name: str) -> AwsError:
+    """A bucket that is not there."""
+    return AwsError("S3BucketDoesNotExistException", f"S3 bucket {name} does not exist!")
+
+
+def bucket_policy(name: str) -> AwsError:
+    """A bucket whose policy does not let CloudTrail write. Users of AWS quote the text.
+
+    Source: https://github.com/hashicorp/terraform-provider-aws/issues/6388
+    """
+    text = f"Incorrect S3 bucket policy is detected for bucket: {name}"
+    return AwsError("InsufficientS3BucketPolicyException", text)
+
+
+def combination(text: str) -> AwsError:
+    """Parameters that exclude each other."""
+    return AwsError("InvalidParameterCombinationException", text)
+
+
+def invalid_selectors(why: str) -> AwsError:
+    """Event selectors that a trail cannot have."""
+    return AwsError("InvalidEventSelectorsException", f"The event selectors are not valid: {why}.")

@@ -121,3 +121,8 @@ def precondition_failed(condition: str) -> AwsError:
 def not_modified() -> AwsError:
     """An object that the caller has already."""
     return AwsError("NotModified", "Not Modified", 304)
+
+
+def no_acls() -> AwsError:
+    """An object with an ACL of its own, in a bucket that has none."""
+    return AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs")

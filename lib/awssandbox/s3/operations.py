@@ -26,6 +26,11 @@ from awssandbox.s3.policies import accept
 LONGEST_KEY: Final = 1024
 """Bytes. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 LARGEST_PAGE: Final = 1000
+OWNERS_ACL: Final = "bucket-owner-full-control"
+"""The one ACL that a bucket takes whose owner owns what is in it, as new buckets are.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
+"""
 _FIRST_REGION: Final = "us-east-1"
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
@@ -81,6 +86,8 @@ def _conditions(call: Call) -> dict[str, ContextValue]:
     for key, name in given.items():
         if call.operation == "ListObjectsV2" and name in call.parameters:
             keys[key] = str(call.parameters[name])
+    if call.operation == "PutObject" and "ACL" in call.parameters:
+        keys["s3:x-amz-acl"] = call.parameters["ACL"]
     return keys
 
 
@@ -246,6 +253,8 @@ def _put_object(call: Call) -> Answer:
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/default-encryption-faq.html
     """
     bucket = _bucket(call)
+    if call.parameters.get("ACL", OWNERS_ACL) != OWNERS_ACL:
+        raise errors.no_acls()
     kept = {name: value for name, value in call.parameters.items() if name in _KEPT_OF_OBJECTS}
     given = {name: value for name, value in kept.items() if name in _CHECKSUMS}
     for name in given:  # moto keeps one, of the kind that is named
@@ -407,7 +416,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "PutObject": _operation(
         _on_object("PutObject"),
         _put_object,
-        _OF_BUCKETS | _CHECKED | _KEPT_OF_OBJECTS,
+        _OF_BUCKETS | _CHECKED | _KEPT_OF_OBJECTS | {"ACL"},
         data_event=True,
     ),
     "GetObject": _operation(

@@ -35,7 +35,7 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.ht
 KNOWN_KEYS: Final = frozenset(
     {
         *("s3:authtype", "s3:signatureversion", "s3:resourceaccount", "s3:locationconstraint"),
-        *("s3:prefix", "s3:delimiter", "s3:max-keys"),
+        *("s3:prefix", "s3:delimiter", "s3:max-keys", "s3:x-amz-acl"),
     }
 )
 """The condition keys of S3's own that requests have here, in lower case."""

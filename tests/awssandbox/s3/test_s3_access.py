@@ -191,7 +191,7 @@ THEM = {"AWS": ACCOUNT}
                 "s3:PutObject",
                 OBJECTS,
                 Principal=THEM,
-                Condition={"StringEquals": {"s3:x-amz-acl": "private"}},
+                Condition={"StringEquals": {"s3:x-amz-storage-class": "GLACIER"}},
             ),
             "NotImplemented",
         ),
