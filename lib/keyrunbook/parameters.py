@@ -26,6 +26,12 @@ EVENT_WAIT_SECONDS = {"sandbox": 30, "aws": 900}
 Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/how-cloudtrail-works.html
 """
 
+SETTLE_SECONDS = {"sandbox": 5, "aws": 120}
+"""KMS shows changes "usually within a few seconds, in some cases after several minutes".
+
+Source: https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html
+"""
+
 OUTPUTS = "KEYRUNBOOK_OUTPUTS"
 """The environment variable that names the outputs folder where a notebook is given none."""
 
@@ -189,6 +195,16 @@ class Parameters(BaseModel):
             ge=1, le=100_000, examples=[240], description="most calls of one LookupEvents search"
         ),
     ] = 240
+    settle_seconds: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=3600,
+            examples=[120],
+            description="longest wait until it is known whether a change was made; unset: 5 or, on "
+            "AWS, 120",
+        ),
+    ] = None
     start_seconds: Annotated[
         int,
         Field(
@@ -259,6 +275,13 @@ class Parameters(BaseModel):
             description="what closes the role's paths: removing them, or an explicit Deny",
         ),
     ] = "remove"
+    adopt_statements: Annotated[
+        bool,
+        Field(
+            description="whether the run's key policy statement takes the place of those that "
+            "somebody wrote by hand and that say the same; 06 then removes it",
+        ),
+    ] = False
     revoke_others: Annotated[
         bool,
         Field(
@@ -406,6 +429,12 @@ def event_wait_seconds(parameters: Parameters, target: str) -> int:
     return EVENT_WAIT_SECONDS[target] if given is None else given
 
 
+def settle_seconds(parameters: Parameters, target: str) -> int:
+    """The longest wait until it is known whether a change was made, in seconds."""
+    given = parameters.settle_seconds
+    return SETTLE_SECONDS[target] if given is None else given
+
+
 def check_together(parameters: Parameters, target: Target, region: str | None) -> None:
     """Refuse parameters that contradict each other or the target, before anything is asked or made.
 
@@ -434,7 +463,7 @@ def check_together(parameters: Parameters, target: Target, region: str | None) -
             f"{parameters.workflow_file!r} name two documents.",
             "Leave one of them out.",
         )
-    _check_build(parameters, target, region)
+    check_build(parameters, target, region)
     if parameters.account is not None:
         check_role(parameters, parameters.account)
 
@@ -457,7 +486,7 @@ BUILD = ("build_recipe", "build_infrastructure")
 """The parameters that say what a build on AWS is made of."""
 
 
-def _check_build(parameters: Parameters, target: Target, region: str | None) -> None:
+def check_build(parameters: Parameters, target: Target, region: str | None) -> None:
     builds = target == "aws" and parameters.run_build is True
     for name in BUILD:
         given = getattr(parameters, name)

@@ -46,20 +46,24 @@ def of_operator(operator: Operator) -> tuple[Path, ...]:
 
 def changed(
     read: Read,
-    key_policy: Mapping[str, Any],
+    key_policy: Mapping[str, Any] | None,
     without_policy: str | None = None,
     without_grants: Iterable[str] = (),
 ) -> Read | None:
-    """`read` as a revocation would leave it; None where the judge cannot read that key policy."""
-    gone = set(without_grants)
-    try:
-        policy = parse_policy(dict(key_policy), kind="resource", name="key policy")
-    except MalformedPolicy:
-        return None
-    now = read.policies
+    """`read` as a revocation would leave it; None where the judge cannot read that key policy.
+
+    `key_policy` None: it stays as it is.
+    """
+    gone, now = set(without_grants), read.policies
+    resource = now.resource
+    if key_policy is not None:
+        try:
+            resource = [parse_policy(dict(key_policy), kind="resource", name="key policy")]
+        except MalformedPolicy:
+            return None
     policies = replace(
         now,
-        resource=[policy],
+        resource=resource,
         identity=None
         if now.identity is None
         else [one for one in now.identity if one.name != without_policy],

@@ -41,7 +41,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keyrunbook.errors import ParameterError
-from keyrunbook.parameters import Parameters
+from keyrunbook.parameters import Parameters, check_build, check_build_account
 from keyrunbook.policies import CONTEXT_KEY, VERSION, Document, workflow_path
 from keyrunbook.records import IMAGE_BUILDER
 
@@ -49,6 +49,15 @@ SIZE_LIMIT: Final = 6_144
 """Characters of a managed policy, white space not counted.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+"""
+
+OWNERS_ONLY: Final = {
+    *("kms:CreateAlias", "kms:DeleteAlias", "kms:EnableKeyRotation", "kms:DisableKeyRotation"),
+    *("kms:GetKeyPolicy", "kms:PutKeyPolicy"),
+}
+"""What the principals of another account than a key's own cannot do with it.
+
+Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html
 """
 
 RUN_TAG: Final = "keyrunbook:run"
@@ -90,15 +99,21 @@ def operator_policy(steps: Iterable[str], parameters: Parameters, where: Where) 
 
     Each permission is stated once: in the first of the steps that needs it.
     Raises ParameterError when the execution role is another account's, when `run_build` asks for
-    a build on AWS, or when the policy is too long for a managed policy.
+    a build on AWS and what it is made of is not given, or when the policy is too long for a managed
+    policy.
     """
-    scope = _Scope(parameters, where)
+    steps = tuple(steps)
+    scope = _Scope(parameters, where, steps)
     stated: set[tuple[str, str]] = set()
     statements = []
     for step in steps:
         for need in _NEEDS[step](scope):
             bound = json.dumps([need.resources, need.conditions], sort_keys=True)
-            actions = [action for action in need.actions if (action, bound) not in stated]
+            actions = [
+                action
+                for action in need.actions
+                if (action, bound) not in stated and not (scope.central and action in OWNERS_ONLY)
+            ]
             stated |= {(action, bound) for action in actions}
             if actions:
                 statements.append(_statement(step, need, actions))
@@ -136,16 +151,21 @@ def _one_or_list(values: Sequence[str]) -> str | list[str]:
 class _Scope:
     """The resources and conditions of one run, as far as they are known before it."""
 
-    def __init__(self, parameters: Parameters, where: Where) -> None:
+    def __init__(self, parameters: Parameters, where: Where, steps: Sequence[str]) -> None:
         self._where = where
         self.sandbox = parameters.target == "sandbox"
         self.makes_key = parameters.key_arn is None
-        if parameters.run_build and not self.sandbox:
-            raise ParameterError(
-                "run_build = True is not possible on AWS in this version.",
-                "Leave run_build out, or say -p target sandbox.",
-            )
-        self.builds = self.sandbox and parameters.run_build is not False
+        self.central = parameters.key_arn is not None and where.account not in parameters.key_arn
+        check_build(parameters, "sandbox" if self.sandbox else "aws", where.region)
+        check_build_account(parameters, where.account)
+        self.builds = parameters.run_build is not False and (
+            self.sandbox or parameters.run_build is True
+        )
+        self.recipe = parameters.build_recipe or self.image_builder("image-recipe/example/*")
+        self.machines = parameters.build_infrastructure or self.image_builder(
+            "infrastructure-configuration/example"
+        )
+        self.images = (self.image_builder(f"image/{self.recipe.split('/')[1]}/*"),)
         run = parameters.run_id or "*"
         self.new: Conditions = {"StringLike": {f"aws:RequestTag/{RUN_TAG}": run}}
         """What is made carries the run's tag."""
@@ -156,6 +176,10 @@ class _Scope:
         self.alias = (self._arn("kms", parameters.key_alias),)
         path = workflow_path(parameters.workflow_type, parameters.workflow_name)
         self.workflow = (self.image_builder(f"{path}/*"),)
+        self.all_workflows = (self.image_builder("workflow/*"),)
+        inventory = "05_revoke_access" in steps or (self.makes_key and "06_clean_up" in steps)
+        self.readable = self.all_workflows if inventory else self.workflow
+        """What is read: the run's workflow; by 05 and 06 all, to know which are under the key."""
         self.role = self._role(parameters.execution_role)
         self.document = _objects(parameters.workflow_uri, where.partition)
         iam = f"arn:{where.partition}:iam::"
@@ -187,11 +211,11 @@ class _Scope:
         # IAM looks for a role by its name: one that is not there has no path.
         return tuple(dict.fromkeys((role, f"{iam}{name}")))
 
-    def by_image_builder(self) -> Conditions:
+    def by_image_builder(self, workflow: Sequence[str]) -> Conditions:
         """KMS is called by Image Builder for the operator, about this workflow, with this key."""
         tag = {} if self.key_bound is None else self.key_bound["StringLike"]
         return {
-            "StringLike": {**tag, CONTEXT_KEY: self.workflow[0]},
+            "StringLike": {**tag, CONTEXT_KEY: workflow[0]},
             "ForAnyValue:StringEquals": {"aws:CalledVia": IMAGE_BUILDER},
         }
 
@@ -248,54 +272,90 @@ def _encrypt_workflow(scope: _Scope) -> Iterator[_Need]:
     yield _Need("List", ("imagebuilder:ListWorkflows",))
     new = ("imagebuilder:CreateWorkflow", "imagebuilder:TagResource")
     yield _Need("New", new, scope.workflow, scope.new)
-    reads = ("imagebuilder:ListWorkflowBuildVersions", "imagebuilder:GetWorkflow")
-    yield _Need("Read", reads, scope.workflow)
-    use = ("kms:GenerateDataKey", "kms:Decrypt")
-    yield _Need("Key", use, scope.keys, scope.by_image_builder())
+    yield _Need("Read", _READS, scope.readable)
+    make = scope.by_image_builder(scope.workflow)
+    yield _Need("Key", ("kms:GenerateDataKey",), scope.keys, make)
+    yield _Need("Open", ("kms:Decrypt",), scope.keys, scope.by_image_builder(scope.readable))
     if scope.document:
         yield _Need("Document", ("s3:GetObject",), scope.document)
 
 
 def _confirm_events(scope: _Scope) -> Iterator[_Need]:
     yield _Need("Records", ("cloudtrail:LookupEvents",))
-    yield _Need("Read", ("imagebuilder:GetWorkflow",), scope.workflow)
-    yield _Need("Key", ("kms:Decrypt",), scope.keys, scope.by_image_builder())
+    yield _Need("Read", ("imagebuilder:GetWorkflow",), scope.readable)
+    yield _Need("Open", ("kms:Decrypt",), scope.keys, scope.by_image_builder(scope.readable))
+
+
+def _inventory(scope: _Scope) -> Iterator[_Need]:
+    """Read every workflow of the account, to know which are under the key."""
+    yield _Need("List", ("imagebuilder:ListWorkflows",))
+    yield _Need("Read", _READS, scope.readable)
+    yield _Need("Open", ("kms:Decrypt",), scope.keys, scope.by_image_builder(scope.readable))
+    yield _Need("Key", ("kms:DescribeKey",), scope.keys, scope.key_bound)
 
 
 def _revoke_access(scope: _Scope) -> Iterator[_Need]:
+    yield from _inventory(scope)
     yield from _access(scope, "iam:DeleteRolePolicy")
+    if not scope.makes_key:  # a key that was there before may have grants of the role
+        yield _Need("NoGrant", ("kms:RevokeGrant",), scope.keys)
+        yield _Need("Grant", ("kms:CreateGrant",), scope.keys, _for_the_role(scope))
     if scope.builds:
         yield from _build(scope)
 
 
+def _for_the_role(scope: _Scope) -> Conditions:
+    return {"StringLike": {"kms:GranteePrincipal": scope.role[-1]}}
+
+
 def _build(scope: _Scope) -> Iterator[_Need]:
-    images = (scope.image_builder("image/example/*"),)
-    yield _Need("Build", ("imagebuilder:CreateImage", "imagebuilder:GetImage"), images)
-    recipe = (scope.image_builder("image-recipe/example/*"),)
-    yield _Need("Recipe", ("imagebuilder:GetImageRecipe",), recipe)
-    machines = (scope.image_builder("infrastructure-configuration/example"),)
-    yield _Need("Machines", ("imagebuilder:GetInfrastructureConfiguration",), machines)
-    yield _Need("Read", ("imagebuilder:GetWorkflow",), scope.workflow)
+    make = ("imagebuilder:CreateImage", "imagebuilder:TagResource")
+    yield _Need("Build", make, scope.images, scope.new)
+    looks = ["imagebuilder:GetImage"]
+    if not scope.sandbox:
+        looks += ["imagebuilder:ListWorkflowExecutions", "imagebuilder:CancelImageCreation"]
+    yield _Need("Image", looks, scope.images, scope.own)
+    yield _Need("Recipe", (_get(scope.recipe),), (scope.recipe,))
+    machines = "imagebuilder:GetInfrastructureConfiguration"
+    yield _Need("Machines", (machines,), (scope.machines,))
+    yield _Need("Read", ("imagebuilder:GetWorkflow",), scope.readable)
     passed = {"StringEquals": {"iam:PassedToService": IMAGE_BUILDER}}
     yield _Need("PassRole", ("iam:PassRole",), scope.role, passed)
     yield _Need("Records", ("cloudtrail:LookupEvents",))
 
 
+def _get(recipe: str) -> str:
+    container = ":container-recipe/" in recipe
+    return f"imagebuilder:Get{'Container' if container else 'Image'}Recipe"
+
+
 def _clean_up(scope: _Scope) -> Iterator[_Need]:
-    yield _Need("Builds", ("imagebuilder:ListWorkflowBuildVersions",), scope.workflow)
+    yield _Need("Builds", ("imagebuilder:ListWorkflowBuildVersions",), scope.readable)
+    yield _Need("Users", ("imagebuilder:ListImagePipelines", "imagebuilder:ListImages"))
+    images = ("imagebuilder:ListImageBuildVersions", "imagebuilder:GetImage")
+    yield _Need("Images", images, (scope.image_builder("image/*"),))
+    if scope.builds and not scope.sandbox:
+        yield _Need("NoImage", ("imagebuilder:DeleteImage",), scope.images, scope.own)
     yield _Need("NoWorkflow", ("imagebuilder:DeleteWorkflow",), scope.workflow, scope.own)
-    role = ("iam:GetRole", "iam:GetRolePolicy", "iam:DeleteRolePolicy")
+    if scope.makes_key:
+        yield from _inventory(scope)
+        yield _Need("Records", ("cloudtrail:LookupEvents",))
+    role = ["iam:GetRole", "iam:GetRolePolicy", "iam:DeleteRolePolicy"]
+    if scope.sandbox:  # a role that the run made stays where others gave it policies
+        role += ["iam:ListRolePolicies", "iam:ListAttachedRolePolicies"]
     yield _Need("Role", role, scope.role)
     if scope.sandbox:
         yield _Need("NoRole", ("iam:DeleteRole",), scope.role, scope.own)
     yield _Need("NoAlias", ("kms:DeleteAlias",), scope.alias)
     actions = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:DeleteAlias"]
     if scope.makes_key:
-        actions += ["kms:ScheduleKeyDeletion"]
+        actions += ["kms:ScheduleKeyDeletion", "kms:GetKeyLastUsage"]
     else:
         actions += ["kms:PutKeyPolicy", "kms:GetKeyRotationStatus", "kms:DisableKeyRotation"]
     yield _Need("Key", actions, scope.keys, scope.key_bound)
 
+
+_READS: Final = ("imagebuilder:ListWorkflowBuildVersions", "imagebuilder:GetWorkflow")
 
 _NEEDS: Final[Mapping[str, Callable[[_Scope], Iterator[_Need]]]] = {
     "00_preflight": _preflight,

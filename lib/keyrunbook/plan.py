@@ -192,7 +192,9 @@ def canonical(value: Any) -> Any:
 def _canonical(name: str, value: Any) -> Any:
     if name in POLICIES and isinstance(value, str):
         return plain(json.loads(value))
-    return plain(value) if name == "policy" else canonical(value)
+    if name == "policy":  # what was there before: IAM gives a document, KMS its text
+        return plain(json.loads(value) if isinstance(value, str) else value)
+    return canonical(value)
 
 
 def digest(plan: Mapping[str, Any]) -> str:

@@ -161,18 +161,14 @@ def without_statement(policy: Mapping[str, Any], sid: str) -> Document:
     return _kept(policy, lambda one: one.get("Sid") != sid)
 
 
-def without_role(policy: Mapping[str, Any], role_arn: str) -> Document:
-    """`policy` without the statements that allow this role, or its sessions, and nobody else."""
-    return _kept(policy, lambda one: not _allows_only(one, role_arn))
-
-
 def _kept(policy: Mapping[str, Any], wanted: Callable[[Document], bool]) -> Document:
     result = copy.deepcopy(dict(policy))
     result["Statement"] = [one for one in _statements(result) if wanted(one)]
     return result
 
 
-def _allows_only(statement: Mapping[str, Any], role_arn: str) -> bool:
+def allows_only(statement: Mapping[str, Any], role_arn: str) -> bool:
+    """Whether a statement allows this role, or its sessions, and nobody else."""
     principal = statement.get("Principal")
     named = principal.get("AWS", []) if isinstance(principal, Mapping) else []
     names = [named] if isinstance(named, str) else named
@@ -183,6 +179,20 @@ def _allows_only(statement: Mapping[str, Any], role_arn: str) -> bool:
         and bool(names)
         and all(is_role(name, role_arn) for name in names)
     )
+
+
+def made_by_hand(policy: Mapping[str, Any], statement: Mapping[str, Any]) -> list[Document]:
+    """The statements of others that say what `statement` says, under whatever Sid, or none.
+
+    So does one that somebody wrote from AWS's page.
+    """
+    return [one for one in _statements(policy) if says_the_same(one, statement)]
+
+
+def says_the_same(one: Mapping[str, Any], statement: Mapping[str, Any]) -> bool:
+    """Whether `one` is another statement that says what `statement` says, whatever its Sid."""
+    named = {**one, "Sid": statement["Sid"]}
+    return one.get("Sid") != statement["Sid"] and same(named, statement)
 
 
 def is_role(principal: str, role_arn: str) -> bool:
@@ -219,6 +229,11 @@ def _among(statement: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) ->
 def statement_of(policy: Mapping[str, Any], sid: str) -> Document | None:
     """The statement with that Sid, or None."""
     return next((one for one in _statements(policy) if one.get("Sid") == sid), None)
+
+
+def sids(policy: Mapping[str, Any]) -> list[str]:
+    """The Sids of a policy's statements, of those that have one."""
+    return [str(one["Sid"]) for one in _statements(policy) if "Sid" in one]
 
 
 def _statements(policy: Mapping[str, Any]) -> list[Document]:

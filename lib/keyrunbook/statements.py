@@ -1,8 +1,7 @@
 """Edits the text of a policy one statement at a time; every other byte stays as it is.
 
-KMS keeps a key policy as the text that was put. Whoever reads it again should find their own
-statements, their order and their layout as they left them.
-Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyPolicy.html
+Whoever reads a key policy again should find their own statements, their order and their layout as
+they left them, as far as KMS keeps these: it may answer in a layout of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +50,14 @@ def drop(text: str, sid: str) -> str:
     What `put` added at the end goes as it came. Raises ValueError for text that is no policy in
     JSON.
     """
+    return drop_where(text, lambda one: one.get("Sid") == sid)
+
+
+def drop_where(text: str, goes: Callable[[Mapping[str, Any]], bool]) -> str:
+    """The policy without the statements of which `goes` is true. Raises as `drop` does."""
     _, places = _statements(text)
     for at in reversed(range(len(places))):
-        if places[at].value.get("Sid") != sid:
+        if not goes(places[at].value):
             continue
         if at > 0:
             text = text[: places[at - 1].end] + text[places[at].end :]

@@ -12,7 +12,14 @@ from iamaccess import Outcome, Policies, Principal, Request, decide, parse_polic
 from keyrunbook.cli import runbook
 from keyrunbook.errors import ParameterError
 from keyrunbook.parameters import Parameters
-from keyrunbook.permissions import SIZE_LIMIT, Where, operator_policy, partition_of, size
+from keyrunbook.permissions import (
+    OWNERS_ONLY,
+    SIZE_LIMIT,
+    Where,
+    operator_policy,
+    partition_of,
+    size,
+)
 from keyrunbook.steps import STEPS
 
 HERE = Where("aws", "us-west-2", "111122223333")
@@ -112,6 +119,14 @@ def test_a_given_key_is_named_and_no_key_is_made() -> None:
     )
     keys = {str(s["Resource"]) for s in document["Statement"] if ":key/" in str(s["Resource"])}
     assert keys == {KEY_ARN}
+
+
+def test_a_key_of_another_account_is_used_and_not_changed() -> None:
+    central = KEY_ARN.replace(HERE.account, "999988887777")
+    document = policy(key_arn=central)
+    assert not OWNERS_ONLY & set(actions(document))
+    assert {"kms:DescribeKey", "kms:Decrypt", "kms:GenerateDataKey"} <= set(actions(document))
+    assert central in json.dumps(document)
 
 
 def test_a_named_run_touches_its_own_key_only() -> None:

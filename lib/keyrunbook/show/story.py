@@ -140,7 +140,8 @@ def left(story: Sequence[Told]) -> list[Left]:
         thing = _thing(change, *_MAKES.get(call, (f"made by {call}", "")))
         there[thing] = "there" if sure else "not known: the call has no outcome in the ledger"
         if call == "kms:PutKeyPolicy":
-            first = first_policies.setdefault(thing[1], change.fields["before"].get("policy"))
+            before = change.fields["before"].get("policy") or "null"
+            first = first_policies.setdefault(thing[1], json.loads(before))
             if sure and json.loads(change.fields["parameters"]["Policy"]) == first:
                 del there[thing]
     keys = {name for noun, name in there if noun == "KMS key"}

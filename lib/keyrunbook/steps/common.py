@@ -42,6 +42,12 @@ def place(run: Run) -> Place:
     return Place(run.run_id, who.account, who.partition, run.region, run.target, run.tags)
 
 
+def is_central(key_arn: str, where: Place) -> bool:
+    """Whether the key is of another account than the one that the run works in."""
+    account = key_arn.split(":")[4:5]
+    return account not in ([], [where.account])  # a symbol stands for a key of the run's own
+
+
 def keep(run: Run, findings: list[Finding]) -> Findings:
     """Write the findings into the ledger; with no failure among them the step is done."""
     kept = Findings(findings)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from keyrunbook import policies
 from keyrunbook.aws import mutate
+from keyrunbook.aws.refusals import code_of
 from keyrunbook.errors import ParameterError, StepFailed
-from keyrunbook.findings import Findings
+from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Applied, Change, Plan, symbol
 from keyrunbook.steps import presence
-from keyrunbook.steps.common import Forecast, Place, keep, passed, place
+from keyrunbook.steps.common import Forecast, Place, is_central, keep, passed, place
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
@@ -23,14 +26,35 @@ KEY = symbol(STEP, "key_arn")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The key (KMS's KeyMetadata) or None, whether it rotates, and the alias's key id or None."""
+    """The key (KMS's KeyMetadata) or None, whether it rotates, and the alias's key id or None.
+
+    `rotates` is None where the operator may not see that.
+    """
 
     place: Place
     key: dict[str, Any] | None
-    rotates: bool
+    rotates: bool | None
     alias_key_id: str | None
     made_here: bool
     """Whether this run made the key."""
+
+    @property
+    def central(self) -> bool:
+        """Whether the key is of another account, which alone gives it aliases and rotation.
+
+        Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html
+        """
+        return self.key is not None and is_central(self.key["Arn"], self.place)
+
+    @property
+    def primary(self) -> str | None:
+        """The primary key's ARN where this is a replica of it: rotation is the primary's.
+
+        Source: https://docs.aws.amazon.com/kms/latest/developerguide/rotate-keys.html
+        """
+        multi = (self.key or {}).get("MultiRegionConfiguration", {})
+        is_replica = multi.get("MultiRegionKeyType") == "REPLICA"
+        return str(multi["PrimaryKey"]["Arn"]) if is_replica else None
 
 
 def observe(run: Run) -> State:
@@ -58,7 +82,7 @@ def observe(run: Run) -> State:
     return State(
         place(run),
         key,
-        key is not None and _unfit(key) is None and presence.rotates(run, key["Arn"]),
+        False if key is None or _unfit(key) is not None else _rotates(run, key["Arn"]),
         alias["KeyId"] if alias else None,
         bool(presence.made(run, "kms:CreateKey")),
     )
@@ -77,6 +101,8 @@ def plan(state: State, parameters: Parameters) -> Plan:
             if state.made_here
             else "Start a new run with another key_arn, or without one to have a key created.",
         )
+    if state.central:
+        return Plan(STEP)
     if state.alias_key_id is not None and (key is None or state.alias_key_id != key["KeyId"]):
         raise ParameterError(
             f"{parameters.key_alias} belongs to the key {state.alias_key_id} already.",
@@ -86,7 +112,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
     changes = []
     if key is None:
         changes.append(_create(state.place))
-    if not state.rotates:
+    if not state.rotates and state.primary is None:
         changes.append(
             Change(
                 "kms",
@@ -107,6 +133,16 @@ def plan(state: State, parameters: Parameters) -> Plan:
             )
         )
     return Plan(STEP, tuple(changes))
+
+
+def _rotates(run: Run, key_arn: str) -> bool | None:
+    """Whether the key rotates; None where the operator may not see that."""
+    try:
+        return presence.rotates(run, key_arn)
+    except ClientError as error:
+        if code_of(error) == "AccessDeniedException" and is_central(key_arn, place(run)):
+            return None
+        raise
 
 
 def forecast(run: Run) -> Forecast:
@@ -166,11 +202,27 @@ def verify(run: Run) -> Findings:
                 _unfit(key) is None,
                 f"{key['KeyManager']}, {key['KeySpec']}, {key['KeyUsage']}",
             ),
-            passed("The key rotates by itself", state.rotates, "GetKeyRotationStatus"),
-            passed(
-                "The alias names the key",
-                state.alias_key_id == key["KeyId"],
-                f"{run.parameters.key_alias} → {state.alias_key_id}",
-            ),
+            _rotation(state),
+            *([] if state.central else [_alias(state, run.parameters.key_alias)]),
         ],
     )
+
+
+def _rotation(state: State) -> Finding:
+    said = "The key rotates by itself"
+    if state.rotates is None:
+        return Finding(said, "not checked", "kms:GetKeyRotationStatus is not allowed")
+    whose = state.primary or (state.key["Arn"] if state.central and state.key else None)
+    if state.rotates or whose is None:
+        return passed(said, state.rotates, "GetKeyRotationStatus")
+    return Finding(
+        said,
+        "not checked",
+        "it does not, and it is not this run's to change",
+        f"Enable it on {whose}.",
+    )
+
+
+def _alias(state: State, name: str) -> Finding:
+    names_it = state.key is not None and state.alias_key_id == state.key["KeyId"]
+    return passed("The alias names the key", names_it, f"{name} → {state.alias_key_id}")

@@ -5,17 +5,18 @@ Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protectio
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from keyrunbook import access, policies
+from keyrunbook import access, policies, statements
 from keyrunbook.aws import mutate, who
 from keyrunbook.errors import ParameterError
-from keyrunbook.findings import Findings
+from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.steps import presence
-from keyrunbook.steps.common import Forecast, Place, keep, passed, place
+from keyrunbook.steps.common import Forecast, Place, is_central, keep, passed, place
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
@@ -25,14 +26,23 @@ STEP = "02_grant_access"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The role (or None), the key's policy, the role's inline policy of this run (or None)."""
+    """The role (or None), the key's policy, the role's inline policy of this run (or None).
+
+    The key's policy is the text that KMS gives; None for the key of another account, whose policy
+    nobody can read or put from here.
+    """
 
     place: Place
     key_arn: str
     role_name: str
     role_arn: str | None
-    key_policy: dict[str, Any]
+    key_policy_text: str | None
     role_policy: dict[str, Any] | None
+
+    @property
+    def key_policy(self) -> policies.Document | None:
+        """The key's policy as a document."""
+        return None if self.key_policy_text is None else json.loads(self.key_policy_text)
 
 
 def observe(run: Run) -> State:
@@ -71,7 +81,7 @@ def observe_role(run: Run, name: str) -> State:
         key_arn,
         name,
         role_arn,
-        presence.key_policy(run, key_arn),
+        None if is_central(key_arn, place(run)) else presence.key_policy_text(run, key_arn),
         None if role_arn is None else presence.role_policy(run, name, policy_name(run.run_id)),
     )
 
@@ -92,9 +102,11 @@ def plan(state: State, parameters: Parameters) -> Plan:
             )
         role_arn = role_arn_of(parameters.execution_role, where)
         changes.append(_create_role(where, role_arn))
-    key_policy, role_policy = wanted(state, role_arn)
-    if not policies.same(state.key_policy, key_policy):
-        changes.append(put_key_policy(state.key_arn, state.key_policy, key_policy))
+    if state.key_policy_text is not None:
+        text = _key_policy(state, role_arn, adopt=parameters.adopt_statements)
+        if not policies.same(state.key_policy, json.loads(text)):
+            changes.append(put_key_policy(state.key_arn, state.key_policy_text, text))
+    role_policy = _role_policy(state)
     if not policies.same(state.role_policy, role_policy):
         changes.append(put_role_policy(where, state.role_name, state.role_policy, role_policy))
     return Plan(STEP, tuple(changes))
@@ -108,16 +120,26 @@ def forecast(run: Run) -> Forecast:
     return Forecast(plan(state, run.parameters), leaves)
 
 
-def wanted(state: State, role_arn: str) -> tuple[policies.Document, policies.Document]:
-    """The key policy and the role policy as they must be."""
+def statement_for(state: State, role_arn: str) -> policies.Document:
+    """What the key's policy has to say of the execution role."""
     where = state.place
-    statement = policies.execution_role_statement(
-        where.run_id, role_arn, where.partition, where.account
-    )
-    return (
-        policies.with_statement(state.key_policy, statement),
-        policies.role_policy(where.run_id, state.key_arn, where.partition, where.account),
-    )
+    return policies.execution_role_statement(where.run_id, role_arn, where.partition, where.account)
+
+
+def _key_policy(state: State, role_arn: str, *, adopt: bool) -> str:
+    """The text of the key policy as it must be: our statement in it, all others as they are.
+
+    With `adopt` those that others wrote and that say the same give way to ours.
+    """
+    statement, text = statement_for(state, role_arn), state.key_policy_text or ""
+    if adopt:
+        text = statements.drop_where(text, lambda one: policies.says_the_same(one, statement))
+    return statements.put(text, statement)
+
+
+def _role_policy(state: State) -> policies.Document:
+    where = state.place
+    return policies.role_policy(where.run_id, state.key_arn, where.partition, where.account)
 
 
 def _create_role(where: Place, arn: str) -> Change:
@@ -137,21 +159,18 @@ def _create_role(where: Place, arn: str) -> Change:
     )
 
 
-def put_key_policy(
-    key_arn: str, before: policies.Document, after: policies.Document, why: str = ""
-) -> Change:
-    """The change of a key policy. Raises ParameterError when KMS would find it too long."""
-    text = policies.to_text(after)
-    if len(text.encode()) > policies.KEY_POLICY_LIMIT_BYTES:
+def put_key_policy(key_arn: str, before: str, after: str, why: str = "") -> Change:
+    """The change of a key policy's text. Raises ParameterError when KMS would find it too long."""
+    if len(after.encode()) > policies.KEY_POLICY_LIMIT_BYTES:
         raise ParameterError(
-            f"The key policy would have {len(text.encode())} bytes; KMS takes "
+            f"The key policy would have {len(after.encode())} bytes; KMS takes "
             f"{policies.KEY_POLICY_LIMIT_BYTES}.",
             "Remove statements that nobody needs, then run the step again.",
         )
     return Change(
         "kms",
         "put_key_policy",
-        {"KeyId": key_arn, "PolicyName": "default", "Policy": text},
+        {"KeyId": key_arn, "PolicyName": "default", "Policy": after},
         why=why or "step 1: the key lets the execution role decrypt, for workflows only",
         undo="PutKeyPolicy with the policy that the ledger keeps",
         keep={"policy": before},
@@ -200,27 +219,53 @@ def verify(run: Run) -> Findings:
     """Read both policies again, and decide what they allow the role."""
     state = observe(run)
     role_arn = state.role_arn or ""
-    key_policy, role_policy = wanted(state, role_arn)
     matrix = who_may(run)
     return keep(
         run,
         [
             passed("The execution role exists", bool(role_arn), role_arn or "no such role"),
-            passed(
-                "The key policy lets the execution role use the key for workflows",
-                policies.same(state.key_policy, key_policy),
-                "GetKeyPolicy",
-                "Run the step again.",
-            ),
+            _key_policy_finding(state, role_arn),
             passed(
                 "The role's policy names the key for workflows",
-                policies.same(state.role_policy, role_policy),
+                policies.same(state.role_policy, _role_policy(state)),
                 "GetRolePolicy",
                 "Run the step again.",
             ),
+            *_made_by_hand(state, role_arn),
             *access.findings(matrix),
         ],
     )
+
+
+def _key_policy_finding(state: State, role_arn: str) -> Finding:
+    said = "The key policy lets the execution role use the key for workflows"
+    statement = statement_for(state, role_arn)
+    if state.key_policy is None:
+        owner = state.key_arn.split(":")[4]
+        return Finding(
+            said,
+            "not checked",
+            f"the key is of the account {owner}: its policy cannot be read from here",
+            f"Have that account add this statement: {json.dumps(statement)}",
+        )
+    there = policies.statement_of(state.key_policy, statement["Sid"])
+    return passed(said, policies.same(there, statement), "GetKeyPolicy", "Run the step again.")
+
+
+def _made_by_hand(state: State, role_arn: str) -> list[Finding]:
+    """What to know of statements of others that say what ours says, if there are any."""
+    found = policies.made_by_hand(state.key_policy or {}, statement_for(state, role_arn))
+    if not found:
+        return []
+    names = ", ".join(repr(one.get("Sid", "without a Sid")) for one in found)
+    return [
+        Finding(
+            "What gives the role this access is this run's alone",
+            "not checked",
+            f"the statement {names} says the same, is not this run's, and stays when 05 revokes",
+            "Set adopt_statements = True to have this run's take its place.",
+        )
+    ]
 
 
 def who_may(run: Run) -> access.Matrix:

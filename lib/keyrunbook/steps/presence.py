@@ -74,7 +74,7 @@ def key_policy(run: Run, key_arn: str) -> dict[str, Any]:
 
 
 def key_policy_text(run: Run, key_arn: str) -> str:
-    """The key's policy as KMS keeps it: the text that was sent, byte for byte."""
+    """The key's policy as KMS gives it, or the text that is to be sent."""
     for step, change in _latest_first(run):
         given = change.parameters
         match change.call:
@@ -135,6 +135,28 @@ def role_policy(run: Run, role_name: str, policy_name: str) -> dict[str, Any] | 
         "NoSuchEntity",
     )
     return None if found is None else dict(found)
+
+
+def role_policies(run: Run, role_name: str) -> list[str]:
+    """The names of the role's inline policies, and the ARNs of those that are attached to it."""
+    if any(
+        change.call == "iam:CreateRole" and change.parameters["RoleName"] == role_name
+        for _, change in _latest_first(run)
+    ):
+        return []  # a role that is still to be made has this run's policy alone
+    iam, owner = run.clients("iam"), {"RoleName": role_name}
+    return [
+        *(
+            name
+            for page in iam.get_paginator("list_role_policies").paginate(**owner)
+            for name in page["PolicyNames"]
+        ),
+        *(
+            one["PolicyArn"]
+            for page in iam.get_paginator("list_attached_role_policies").paginate(**owner)
+            for one in page["AttachedPolicies"]
+        ),
+    ]
 
 
 def workflow_builds(run: Run, version_arn: str) -> list[str]:

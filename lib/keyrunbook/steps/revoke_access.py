@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -56,10 +56,9 @@ Grant = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The two policies, the key's also as text, and the role's grants: None where not readable."""
+    """The two policies, and the role's grants: None where not readable."""
 
     access: grant_access.State
-    key_policy_text: str
     grants: tuple[Grant, ...] | None
 
 
@@ -67,21 +66,19 @@ class State:
 class Saved:
     """What a revocation found: the key policy's text, the role's policy, its grants.
 
-    `left` is the key policy as the revocation leaves it.
+    `left` is the key policy as the revocation leaves it. Of a key of another account both are None.
     """
 
-    key_policy: str
+    key_policy: str | None
     role_policy: policies.Document | None
     grants: tuple[Grant, ...]
-    left: str
+    left: str | None
 
 
 def observe(run: Run) -> State:
     """Read the key policy, the role's policy and its grants."""
     state = grant_access.observe_role(run, run.facts()["role_name"])
-    return State(
-        state, presence.key_policy_text(run, state.key_arn), _grants_of(run, state.role_arn)
-    )
+    return State(state, _grants_of(run, state.role_arn))
 
 
 def _grants_of(run: Run, role_arn: str | None) -> tuple[Grant, ...] | None:
@@ -116,8 +113,8 @@ def plan(state: State, parameters: Parameters) -> Plan:
     Raises ParameterError where a Deny is asked for and there is no role to deny.
     """
     before, changes, left = state.access, [], _left(state, parameters)
-    if not policies.same(json.loads(left), before.key_policy):
-        changes.append(_put(before, left, _why(parameters)))
+    if (text := before.key_policy_text) is not None and left not in (None, text):
+        changes.append(put_key_policy(before.key_arn, text, str(left), _why(parameters)))
     if parameters.revoke_by == "remove":
         if before.role_policy is not None:
             changes.append(
@@ -133,9 +130,12 @@ def _why(parameters: Parameters) -> str:
     return "path 1: the key no longer names the execution role"
 
 
-def _left(state: State, parameters: Parameters) -> str:
-    """The text of the key policy as the revocation leaves it."""
-    before, text = state.access, state.key_policy_text
+def _left(state: State, parameters: Parameters) -> str | None:
+    """The text of the key policy as the revocation leaves it; None for another account's key.
+
+    Between accounts both sides must allow, so there the role's own policy is enough to take.
+    """
+    before, text = state.access, state.access.key_policy_text
     where, role_arn = before.place, before.role_arn
     if parameters.revoke_by == "deny":
         if role_arn is None:
@@ -143,22 +143,22 @@ def _left(state: State, parameters: Parameters) -> str:
                 f"The role {before.role_name!r} is gone: there is nobody to deny.",
                 'Leave revoke_by out: "remove" takes away what is left of its access.',
             )
+        if text is None:
+            raise ParameterError(
+                f"The key {before.key_arn} is of another account, where its policy is put.",
+                'Leave revoke_by out: "remove" takes away the role\'s own policy.',
+            )
         return statements.put(
             text,
             policies.revoked_statement(where.run_id, role_arn, where.partition, where.account),
         )
+    if text is None:
+        return None
     text = statements.drop(text, policies.sid("WorkflowKeyUse", where.run_id))
     if parameters.revoke_others and role_arn is not None:
-        present = json.loads(text)
-        left = policies.without_role(present, role_arn)
-        return text if policies.same(left, present) else policies.to_text(left)
+        only = role_arn
+        text = statements.drop_where(text, lambda one: policies.allows_only(one, only))
     return text
-
-
-def _put(before: grant_access.State, text: str, why: str) -> Change:
-    """The change of the key policy to this text, byte for byte."""
-    change = put_key_policy(before.key_arn, before.key_policy, json.loads(text), why)
-    return replace(change, parameters={**change.parameters, "Policy": text})
 
 
 def _revoke_grant(key_arn: str, grant: Grant) -> Change:
@@ -201,9 +201,10 @@ def _after(read: access.Read, state: State, parameters: Parameters) -> access.Re
     before = state.access
     name = grant_access.policy_name(before.place.run_id)
     removes = parameters.revoke_by == "remove"
+    left = _left(state, parameters)
     return paths.changed(
         read,
-        json.loads(_left(state, parameters)),
+        None if left is None else json.loads(left),
         name if removes else None,
         [one["GrantId"] for one in state.grants or ()] if removes else (),
     )
@@ -222,14 +223,13 @@ def restore(state: State, saved: Saved | None) -> Plan:
         return Plan(STEP)
     before, changes = state.access, []
     if (text := _given_back(state, saved)) is not None:
-        changed = meanwhile(state, saved)
         why = (
             "path 1 again: somebody changed the key policy meanwhile; theirs stays, and only what "
             "the revocation changed is put right"
-            if changed
+            if meanwhile(state, saved)
             else "path 1 again: the key policy as it was, byte for byte"
         )
-        changes.append(_put(before, text, why))
+        changes.append(put_key_policy(before.key_arn, before.key_policy_text or "", text, why))
     given = saved.role_policy
     if given is not None and not policies.same(given, before.role_policy):
         changes.append(put_role_policy(before.place, before.role_name, before.role_policy, given))
@@ -261,6 +261,8 @@ def changed_meanwhile(run: Run) -> Table:
 def _given_back(state: State, saved: Saved) -> str | None:
     """The text of the key policy that is to be put, or None: it is so already."""
     now = state.access.key_policy
+    if now is None or saved.key_policy is None or saved.left is None:
+        return None
     if policies.same(now, json.loads(saved.left)):
         text = saved.key_policy
     else:
@@ -275,11 +277,12 @@ def meanwhile(state: State, saved: Saved | None) -> list[str]:
     Lines of a difference; none where nobody changed it.
     """
     now = state.access.key_policy
-    if saved is None or any(
-        policies.same(now, json.loads(text)) for text in (saved.left, saved.key_policy)
-    ):
+    if now is None or saved is None or saved.key_policy is None or saved.left is None:
         return []
-    return policies.differences(json.loads(saved.left), now)
+    left = json.loads(saved.left)
+    if policies.same(now, left) or policies.same(now, json.loads(saved.key_policy)):
+        return []
+    return policies.differences(left, now)
 
 
 def _create_grant(key_arn: str, grant: Grant) -> Change:
@@ -316,6 +319,19 @@ def is_open(run: Run) -> bool:
     return begun is not None and not any(
         one["n"] > begun["n"] for one in run.ledger.of_kind("restored")
     )
+
+
+def holds_of_others(run: Run) -> bool:
+    """Whether a revocation that is open took what was not of this run."""
+    found = saved(run) if is_open(run) else None
+    if found is None:
+        return False
+    own = {policies.sid(word, run.run_id) for word in ("WorkflowKeyUse", "WorkflowKeyRevoked")}
+    before, left = (
+        [one for one in policies.sids(json.loads(text or "{}")) if one not in own]
+        for text in (found.key_policy, found.left)
+    )
+    return bool(found.grants) or before != left
 
 
 def saved(run: Run) -> Saved | None:
@@ -360,11 +376,11 @@ def _note(run: Run, plan: Plan) -> None:
         return
     state = observe(run)
     before = {
-        "key_policy": state.key_policy_text,
+        "key_policy": state.access.key_policy_text,
         "role_policy": state.access.role_policy,
         "grants": [dict(one) for one in state.grants or ()],
     }
-    left = sent[0] if sent else state.key_policy_text
+    left = sent[0] if sent else state.access.key_policy_text
     run.record(
         "revocation",
         by=run.parameters.revoke_by,
@@ -390,10 +406,10 @@ def forecast(run: Run) -> Forecast:
     revoked = plan(state, run.parameters)
     sent = [one.parameters["Policy"] for one in revoked if one.call == "kms:PutKeyPolicy"]
     found = Saved(
-        state.key_policy_text,
+        state.access.key_policy_text,
         state.access.role_policy,
         state.grants or (),
-        sent[0] if sent else state.key_policy_text,
+        sent[0] if sent else state.access.key_policy_text,
     )
     restored = restore(observe(start.after(revoked, {})), found)
     first = len(first_path(revoked))
@@ -607,7 +623,9 @@ def given_back(run: Run) -> Finding:
     if missing:
         evidence = f"still to be made: {', '.join(missing)}"
         return passed(statement, False, evidence, "Run the restore cell again.")
-    if state.key_policy_text == found.key_policy:
+    if state.access.key_policy_text is None:
+        how = "the role's policy says what it said; the key policy is another account's"
+    elif state.access.key_policy_text == found.key_policy:
         how = "the key policy is as it was, byte for byte"
     elif lines := meanwhile(state, found):
         how = f"somebody changed the key policy meanwhile, and that stays: {_short(lines)}"

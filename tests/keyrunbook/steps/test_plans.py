@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 from keyrunbook import policies
-from keyrunbook.errors import ParameterError
+from keyrunbook.errors import ParameterError, StepFailed
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Plan
 from keyrunbook.show.tables import policies_of
-from keyrunbook.steps import clean_up, create_key, encrypt_workflow, grant_access, revoke_access
+from keyrunbook.steps import (
+    clean_up,
+    create_key,
+    encrypt_workflow,
+    grant_access,
+    in_use,
+    revoke_access,
+)
 from keyrunbook.steps.common import Place
 
 PLACE = Place("r1", "111122223333", "aws", "us-west-2", "sandbox", {"keyrunbook:run": "r1"})
@@ -82,9 +89,18 @@ def test_a_key_that_cannot_serve(state: create_key.State, told: str) -> None:
 # 02
 
 
-UNGRANTED = grant_access.State(PLACE, KEY_ARN, "Builder", ROLE_ARN, START, None)
-WANTED_KEY_POLICY, WANTED_ROLE_POLICY = grant_access.wanted(UNGRANTED, ROLE_ARN)
-GRANTED = replace(UNGRANTED, key_policy=WANTED_KEY_POLICY, role_policy=WANTED_ROLE_POLICY)
+UNGRANTED = grant_access.State(PLACE, KEY_ARN, "Builder", ROLE_ARN, policies.to_text(START), None)
+WANTED_KEY_POLICY = policies.with_statement(START, grant_access.statement_for(UNGRANTED, ROLE_ARN))
+WANTED_ROLE_POLICY = policies.role_policy("r1", KEY_ARN, "aws", "111122223333")
+
+
+def with_key_policy(
+    policy: dict[str, Any], state: grant_access.State = UNGRANTED
+) -> grant_access.State:
+    return replace(state, key_policy_text=policies.to_text(policy))
+
+
+GRANTED = with_key_policy(WANTED_KEY_POLICY, replace(UNGRANTED, role_policy=WANTED_ROLE_POLICY))
 
 
 def test_both_steps_of_the_page() -> None:
@@ -107,7 +123,7 @@ def test_both_steps_of_the_page() -> None:
             },
         },
     ]
-    assert key_policy.keep == {"policy": START}
+    assert key_policy.keep == {"policy": policies.to_text(START)}
     assert json.loads(role_policy.parameters["PolicyDocument"])["Statement"][0]["Resource"] == (
         KEY_ARN
     )
@@ -141,7 +157,7 @@ def test_statements_of_others_stay_and_ours_is_put_in_its_place() -> None:
     theirs = {"Sid": "Theirs", "Effect": "Allow", "Principal": "*", "Action": "kms:X"}
     ours = {"Sid": "WorkflowKeyUser1", "Effect": "Deny"}
     policy = {"Version": "2012-10-17", "Statement": [ours, theirs, *START["Statement"]]}
-    change, *_ = grant_access.plan(replace(UNGRANTED, key_policy=policy), PARAMETERS)
+    change, *_ = grant_access.plan(with_key_policy(policy), PARAMETERS)
     sids = [one["Sid"] for one in json.loads(change.parameters["Policy"])["Statement"]]
     assert sids == ["WorkflowKeyUser1", "Theirs", "Allow access for key administrators"]
 
@@ -150,7 +166,7 @@ def test_a_key_policy_that_is_too_long_is_not_sent() -> None:
     long = {"Sid": "Long", "Effect": "Allow", "Principal": "*", "Action": ["kms:X" * 7000]}
     policy = {"Version": "2012-10-17", "Statement": [long, *START["Statement"]]}
     with pytest.raises(ParameterError, match=r"bytes; KMS takes 32768"):
-        grant_access.plan(replace(UNGRANTED, key_policy=policy), PARAMETERS)
+        grant_access.plan(with_key_policy(policy), PARAMETERS)
 
 
 def test_the_documents_are_shown_as_they_are_sent() -> None:
@@ -209,12 +225,12 @@ def test_the_workflow_names_the_key() -> None:
 def revoking(
     access: grant_access.State = GRANTED, grants: tuple[dict[str, Any], ...] = ()
 ) -> revoke_access.State:
-    return revoke_access.State(access, policies.to_text(access.key_policy), grants)
+    return revoke_access.State(access, grants)
 
 
 def found(state: revoke_access.State, left: dict[str, Any]) -> revoke_access.Saved:
     return revoke_access.Saved(
-        state.key_policy_text, state.access.role_policy, state.grants or (), json.dumps(left)
+        state.access.key_policy_text, state.access.role_policy, state.grants or (), json.dumps(left)
     )
 
 
@@ -230,7 +246,7 @@ FOR_TWO = {**BY_HAND, "Sid": "Two", "Principal": {"AWS": [ROLE_ARN, ROLE_ARN + "
 
 def with_statements(*more: dict[str, Any]) -> grant_access.State:
     policy = {**WANTED_KEY_POLICY, "Statement": [*WANTED_KEY_POLICY["Statement"], *more]}
-    return replace(GRANTED, key_policy=policy)
+    return with_key_policy(policy, GRANTED)
 
 
 def test_revoking_closes_both_paths_and_restoring_opens_both() -> None:
@@ -250,7 +266,7 @@ def test_revoking_closes_both_paths_and_restoring_opens_both() -> None:
 @pytest.mark.parametrize(
     ("state", "planned"),
     [
-        (revoking(replace(GRANTED, key_policy=START)), ["iam:DeleteRolePolicy"]),
+        (revoking(with_key_policy(START, GRANTED)), ["iam:DeleteRolePolicy"]),
         (revoking(replace(GRANTED, role_policy=None)), ["kms:PutKeyPolicy"]),
         (revoking(UNGRANTED, (GRANT,)), ["kms:RevokeGrant"]),
     ],
@@ -329,7 +345,7 @@ THEIRS = {"Sid": "Theirs", "Effect": "Allow", "Principal": "*", "Action": "kms:X
 def test_restoring_where_somebody_changed_the_key_policy_meanwhile(
     left: dict[str, Any], now: list[dict[str, Any]], restored: list[str] | None
 ) -> None:
-    state = revoking(replace(GRANTED, key_policy={**START, "Statement": now}))
+    state = revoking(with_key_policy({**START, "Statement": now}, GRANTED))
     saved = found(revoking(), left)
     assert any("Theirs" in line for line in revoke_access.meanwhile(state, saved))
     plan = revoke_access.restore(state, saved)
@@ -393,6 +409,89 @@ MADE = clean_up.State(
 )  # fmt: skip
 def test_clean_up(state: clean_up.State, planned: list[str]) -> None:
     assert calls(clean_up.plan(state, PARAMETERS)) == planned
+
+
+IN_USE = in_use.Use(workflow=(("pipeline/p", "the pipeline names it"),))
+USED = in_use.Use(key=(("someone", "Encrypt at noon"),))
+
+
+def test_a_workflow_in_use_stops_the_step_unless_a_parameter_says_otherwise() -> None:
+    with pytest.raises(StepFailed, match="pipeline/p: the pipeline names it") as caught:
+        clean_up.plan(replace(MADE, use=IN_USE), PARAMETERS)
+    assert "nothing was deleted" in caught.value.what
+    assert "delete_used_workflow = True" in caught.value.fix
+    asked = Parameters(delete_used_workflow=True)
+    assert calls(clean_up.plan(replace(MADE, use=IN_USE), asked)) == calls(
+        clean_up.plan(MADE, PARAMETERS)
+    )
+
+
+def test_a_key_that_others_use_stays_with_its_alias_unless_a_parameter_says_otherwise() -> None:
+    left = clean_up.plan(replace(MADE, use=USED), PARAMETERS)
+    assert calls(left) == [
+        "imagebuilder:DeleteWorkflow",
+        "iam:DeleteRolePolicy",
+        "kms:PutKeyPolicy",
+        "iam:DeleteRole",
+    ]
+    assert policies.same(json.loads(left.changes[2].parameters["Policy"]), START)
+    asked = Parameters(delete_used_key=True)
+    assert calls(clean_up.plan(replace(MADE, use=USED), asked)) == calls(
+        clean_up.plan(MADE, PARAMETERS)
+    )
+
+
+def test_a_role_that_others_gave_policies_stays_without_ours() -> None:
+    planned = calls(clean_up.plan(replace(MADE, role_shared=("theirs",)), PARAMETERS))
+    assert "iam:DeleteRole" not in planned
+    assert "iam:DeleteRolePolicy" in planned
+
+
+def test_the_rotation_of_a_key_stays_while_other_runs_need_it() -> None:
+    other = {"Sid": "WorkflowKeyUser2", "Effect": "Allow"}
+    policy = {**WANTED_KEY_POLICY, "Statement": [*WANTED_KEY_POLICY["Statement"], other]}
+    state = replace(MADE, grant=with_key_policy(policy, GRANTED), key_made=False)
+    (change,) = (
+        one
+        for one in clean_up.plan(replace(state, rotation_made=True), PARAMETERS)
+        if one.service == "kms" and one.call != "kms:DeleteAlias"
+    )
+    assert change.call == "kms:PutKeyPolicy"
+    assert policies.sids(json.loads(change.parameters["Policy"])) == [
+        "Allow access for key administrators", "WorkflowKeyUser2",
+    ]  # fmt: skip
+
+
+def test_the_deny_of_a_revocation_goes_too() -> None:
+    denied = policies.revoked_statement("r1", ROLE_ARN, "aws", "111122223333")
+    policy = policies.with_statement(WANTED_KEY_POLICY, denied)
+    state = replace(MADE, grant=with_key_policy(policy, GRANTED), key_made=False)
+    (change,) = (one for one in clean_up.plan(state, PARAMETERS) if one.call == "kms:PutKeyPolicy")
+    assert policies.same(json.loads(change.parameters["Policy"]), START)
+
+
+def test_what_a_revocation_holds_back_of_others_is_given_back_first() -> None:
+    with pytest.raises(StepFailed, match="holds back what others had") as caught:
+        clean_up.plan(replace(MADE, held=True), PARAMETERS)
+    assert "runbook restore" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("reference", "means"),
+    [
+        (WORKFLOW, True),
+        (WORKFLOW.rpartition("/")[0], True),
+        (WORKFLOW.replace("1.0.0/1", "x.x.x"), True),
+        (WORKFLOW.replace("1.0.0/1", "1.x.x"), True),
+        (WORKFLOW.replace("1.0.0/1", "2.x.x"), False),
+        (WORKFLOW.replace("1.0.0/1", "1.0.0/2"), False),
+        (WORKFLOW.replace("encrypted-build", "encrypted-builds"), False),
+        (WORKFLOW.replace("/build/", "/test/"), False),
+        (WORKFLOW.replace("us-west-2", "us-east-1"), False),
+    ],
+)
+def test_which_references_may_mean_a_workflow(reference: str, means: bool) -> None:
+    assert in_use.names(reference, WORKFLOW) is means
 
 
 def test_the_key_waits_as_long_as_is_asked() -> None:
