@@ -505,6 +505,8 @@ def _in_aws_words(message: str, operation: str, parameters: Mapping[str, Any]) -
         policy, version = parameters["PolicyArn"], parameters["VersionId"]
         return f"Policy {policy} version {version} does not exist or is not attachable."
     if re.fullmatch(r"Policy (Document )?\S+ not (found|attached to role \S+)", message):
-        kind = next(each for each in ("user", "group", "role") if each.title() in operation)
-        return f"The {kind} policy with name {parameters['PolicyName']} cannot be found."
+        kinds = [each for each in ("user", "group", "role") if each.title() in operation]
+        if not kinds:  # by an ARN that is none
+            return f"Policy {parameters['PolicyArn']} was not found."
+        return f"The {kinds[0]} policy with name {parameters['PolicyName']} cannot be found."
     return message

@@ -235,10 +235,7 @@ def test_a_service_that_is_not_served(sandbox: Served, service: str, told: str) 
 
 
 def test_the_aws_sdk_reads_the_refusal_of_an_operation_that_is_not_served(sandbox: Served) -> None:
-    assert refused(lambda: sandbox.client("kms").list_retirable_grants(RetiringPrincipal="x")) == (
-        "NotImplemented",
-        501,
-    )
+    assert refused(sandbox.client("kms").describe_custom_key_stores) == ("NotImplemented", 501)
     assert refused(sandbox.client("dynamodb").list_tables) == ("NotImplemented", 501)
     assert refused(lambda: sandbox.client("s3").get_bucket_acl(Bucket="any")) == (
         "NotImplemented",
