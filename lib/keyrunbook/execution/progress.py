@@ -18,6 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from keyrunbook.errors import ApprovalRequired
 from keyrunbook.execution.result import RunResult, StepResult
 from keyrunbook.execution.runs import RunSummary
 
@@ -246,22 +247,25 @@ def summary(result: RunResult) -> list[str]:
     if result.error is not None:
         place = f" in {result.error.step}" if result.error.step else ""
         place += f", cell {result.error.cell}" if result.error.cell else ""
+        waits = result.error.exit_status == ApprovalRequired.exit_status
         word = "Interrupted" if result.status == "interrupted" else "Failed"
-        lines.append(f"[bold red]✗ {word}{escape(place)}[/]: {escape(result.error.what)}")
+        head = "[yellow]? Waits for approval" if waits else f"[bold red]✗ {word}"
+        lines.append(f"{head}{escape(place)}[/]: {escape(result.error.what)}")
         if result.error.fix:
             lines.append(f"  {escape(result.error.fix)}")
-    if result.verdict is not None:
+    elif result.verdict is not None:
         mark, style, words = _VERDICTS[result.verdict]
         where = "On the embedded sandbox, not AWS: " if result.target == "sandbox" else ""
         if result.target == "aws" and result.endpoint_url is not None:
             where = f"At {result.endpoint_url}, which is not AWS: "
         sentence = where + words if where else words[0].upper() + words[1:]
         lines.append(f"[{style}]{mark} {result.verdict}[/]  {escape(sentence)}")
-    elif result.error is None:
+    else:
         lines.append("[green]✓ Done[/]  These steps end before a verdict.")
     elsewhere = result.target == "aws" and result.endpoint_url
     facts = [
         ("endpoint", f"{elsewhere}, which is not AWS" if elsewhere else None),
+        ("verdict", f"{result.verdict}, before that" if result.verdict and result.error else None),
         ("key", result.key_arn),
         ("workflow", result.workflow_arn),
         ("records", ", ".join(result.events) or None),

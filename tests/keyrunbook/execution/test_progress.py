@@ -98,8 +98,18 @@ def test_every_ending_says_it_in_words(terminal: bool) -> None:
     told = shown(failed, terminal=terminal)
     assert "✗ Failed in 00_preflight, cell 4: No [you] may not.\n  Ask.\n" in told
     assert "not run" in told
+    waiting = replace(failed, error=replace(error, type="ApprovalRequired", exit_status=4))
+    assert "? Waits for approval in 00_preflight, cell 4: No" in shown(waiting, terminal=terminal)
     short = replace(DONE, status="done")
     assert "These steps end before a verdict." in shown(short, terminal=terminal)
+
+
+def test_a_failure_after_the_verdict_is_what_the_run_ends_with() -> None:
+    error = RunError("CellFailed", "The figure broke.", "See it.", 5, "04_confirm_events", 20)
+    told = shown(replace(PROVED, status="failed", exit_status=5, error=error))
+    assert "✗ Failed in 04_confirm_events, cell 20: The figure broke." in told
+    assert "verdict   PROVED, before that" in told
+    assert "✓ PROVED" not in told
 
 
 def test_an_endpoint_that_is_not_aws_is_told_on_the_target_aws_too() -> None:
