@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 from awssandbox.__main__ import main
-from awssandbox.faults import ALWAYS, FAULTS, Faults, Rule, ScheduleError, parse
+from awssandbox.faults import ALWAYS, CHANGES, FAULTS, Faults, Rule, ScheduleError, parse
 from awssandbox.services import MODULES
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
@@ -152,6 +153,20 @@ def test_the_page_describes_every_fault() -> None:
     assert sorted(set(described) & set(FAULTS)) == sorted(FAULTS)
     example = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    - "))
     assert len(parse(example)) == 8
+
+
+def test_the_page_names_the_operations_whose_changes_may_be_late() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = {
+        line.split("`")[1]: set(re.findall(r"[A-Z][a-z]+[A-Z]\w+", line))
+        for line in page.partition("## Changes")[2].splitlines()
+        if line.startswith("| `")
+    }
+    by_kind = CHANGES["effect_late"]["iam"]
+    for fault, may in CHANGES.items():
+        assert rows[fault] == set().union(*may.values()) - by_kind | (
+            {"PutRolePolicy", "AttachRolePolicy"} if fault == "seen_late" else set()
+        )
 
 
 def test_each_rule_counts_its_own_matches() -> None:

@@ -188,6 +188,28 @@ def test_which_operations_work_on_another_account_s_key(kms: Kms, operation: str
         assert prepared.outcome(foreign, operation, gone) == "AccessDeniedException"
 
 
+@pytest.mark.parametrize(
+    "operation", [o for o in KEY_OPERATIONS if "Cross-account use: Yes" in documentation(o)]
+)
+def test_by_which_name_another_account_s_key_is_used(kms: Kms, operation: str) -> None:
+    """By key ARN, and by alias ARN where AWS says so; by neither id nor alias name alone."""
+    prepared = Prepared(kms)
+    prepared.key_policy(allow("*", Principal={"AWS": f"arn:aws:iam::{OTHER_ACCOUNT}:root"}))
+    foreign = kms.of(kms.account(OTHER_ACCOUNT).administrator)
+    alias = f"arn:aws:kms:{REGION}:{ACCOUNT}:{prepared.alias}"
+    takes = "key ARN or alias ARN" in documentation(operation)
+    assert prepared.outcome(foreign, operation) == "allowed"
+    assert prepared.outcome(foreign, operation, alias) == (
+        "allowed" if takes else "InvalidArnException"
+    )
+    by_id = prepared.outcome(foreign, operation, prepared.key.rpartition("/")[2])
+    # Decrypt's ciphertext names the account, so that the id suffices.
+    assert by_id == ("allowed" if operation == "Decrypt" else "NotFoundException")
+    assert prepared.outcome(foreign, operation, prepared.alias) == (
+        "NotFoundException" if takes else "InvalidArnException"
+    )
+
+
 def test_another_account_needs_its_own_permission_too(kms: Kms) -> None:
     """Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html"""
     prepared = Prepared(kms)
