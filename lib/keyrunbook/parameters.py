@@ -487,6 +487,7 @@ BUILD = ("build_recipe", "build_infrastructure")
 
 
 def check_build(parameters: Parameters, target: Target, region: str | None) -> None:
+    """Raise ParameterError unless what a build is made of is given where one is made on AWS."""
     builds = target == "aws" and parameters.run_build is True
     for name in BUILD:
         given = getattr(parameters, name)

@@ -181,6 +181,8 @@ class _Scope:
         self.readable = self.all_workflows if inventory else self.workflow
         """What is read: the run's workflow; by 05 and 06 all, to know which are under the key."""
         self.role = self._role(parameters.execution_role)
+        # A trail of all Regions may be at home in any, one of the organization in another account.
+        self.trails = (f"arn:{where.partition}:cloudtrail:*:*:trail/*",)
         self.document = _objects(parameters.workflow_uri, where.partition)
         iam = f"arn:{where.partition}:iam::"
         self.attached = (f"{iam}{where.account}:policy/*", f"{iam}aws:policy/*")
@@ -232,9 +234,12 @@ def _preflight(scope: _Scope) -> Iterator[_Need]:
             "kms:ListAliases",
             "imagebuilder:ListWorkflows",
             "cloudtrail:LookupEvents",
+            "cloudtrail:DescribeTrails",
             "iam:ListRoles",
         ),
     )
+    reads = ("cloudtrail:GetTrailStatus", "cloudtrail:GetEventSelectors")
+    yield _Need("Trails", reads, scope.trails)
 
 
 def _create_key(scope: _Scope) -> Iterator[_Need]:
@@ -291,7 +296,7 @@ def _inventory(scope: _Scope) -> Iterator[_Need]:
     yield _Need("List", ("imagebuilder:ListWorkflows",))
     yield _Need("Read", _READS, scope.readable)
     yield _Need("Open", ("kms:Decrypt",), scope.keys, scope.by_image_builder(scope.readable))
-    yield _Need("Key", ("kms:DescribeKey",), scope.keys, scope.key_bound)
+    yield _Need("KeyState", ("kms:DescribeKey",), scope.keys, scope.key_bound)
 
 
 def _revoke_access(scope: _Scope) -> Iterator[_Need]:

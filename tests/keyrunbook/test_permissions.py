@@ -57,7 +57,8 @@ def test_iam_accepts_it_and_it_is_bound(given: dict[str, Any]) -> None:
     assert all("*" not in action for action in actions(document))
     for statement in document["Statement"]:
         bound = statement["Resource"] != "*" or "Condition" in statement
-        assert bound or statement["Sid"] in ("Step00PreflightLook",), statement
+        lists = ("Step00PreflightLook", "Step06CleanUpUsers")
+        assert bound or statement["Sid"] in lists, statement
 
 
 @pytest.mark.parametrize("given", VARIANTS, ids=str)
@@ -100,9 +101,39 @@ def test_each_step_alone_is_stated_in_its_own_name(step: str) -> None:
     assert set(actions(document)) <= set(actions(policy()))
 
 
+def test_only_an_inventory_reads_other_workflows() -> None:
+    for steps, reads in ((STEPS[:5], "encrypted-build/*"), (STEPS, "workflow/*")):
+        for statement in policy(steps)["Statement"]:
+            if "imagebuilder:GetWorkflow" in actions({"Statement": [statement]}):
+                assert statement["Resource"].endswith(reads)
+
+
+BUILD = {
+    "run_build": True,
+    "build_recipe": "arn:aws:imagebuilder:us-west-2:111122223333:container-recipe/base/1.0.0",
+    "build_infrastructure": (
+        "arn:aws:imagebuilder:us-west-2:111122223333:infrastructure-configuration/base"
+    ),
+}
+
+
+def test_builds_on_aws_are_bound_to_what_they_are_made_of() -> None:
+    more = policy(**BUILD)
+    resources = {
+        action: statement["Resource"]
+        for statement in more["Statement"]
+        for action in actions({"Statement": [statement]})
+    }
+    assert resources["imagebuilder:CreateImage"].endswith(":image/base/*")
+    assert resources["imagebuilder:CancelImageCreation"].endswith(":image/base/*")
+    assert resources["imagebuilder:DeleteImage"].endswith(":image/base/*")
+    assert resources["imagebuilder:GetContainerRecipe"] == BUILD["build_recipe"]
+    assert size(more) <= SIZE_LIMIT
+
+
 NOT_ON_AWS = [
     *("iam:CreateRole", "iam:TagRole", "iam:DeleteRole", "iam:PassRole"),
-    *("imagebuilder:CreateImage", "imagebuilder:GetImage", "imagebuilder:GetImageRecipe"),
+    *("imagebuilder:CreateImage", "imagebuilder:GetImageRecipe"),
     "imagebuilder:GetInfrastructureConfiguration",
 ]
 
@@ -151,13 +182,18 @@ VIA = {"aws:CalledVia": ["imagebuilder.amazonaws.com"]}
 WORKFLOW = "arn:aws:imagebuilder:us-west-2:111122223333:workflow/build/encrypted-build/1.0.0/*"
 OURS = {"kms:EncryptionContext:aws:imagebuilder:arn": WORKFLOW}
 OTHER = {"kms:EncryptionContext:aws:imagebuilder:arn": WORKFLOW.replace("encrypted", "other")}
+FOREIGN = {
+    "kms:EncryptionContext:aws:imagebuilder:arn": WORKFLOW.replace(HERE.account, "444455556666")
+}
 MINE = {"aws:ResourceTag/keyrunbook:run": "mine"}
 ROLE = "arn:aws:iam::111122223333:role/ImageBuilderExecutionRole"
 
 BOUNDS: list[tuple[str, str, dict[str, Any], bool]] = [
     ("kms:Decrypt", KEY_ARN, {**VIA, **OURS, **MINE}, True),
     ("kms:Decrypt", KEY_ARN, {**OURS, **MINE}, False),
-    ("kms:Decrypt", KEY_ARN, {**VIA, **OTHER, **MINE}, False),
+    ("kms:GenerateDataKey", KEY_ARN, {**VIA, **OURS, **MINE}, True),
+    ("kms:GenerateDataKey", KEY_ARN, {**VIA, **OTHER, **MINE}, False),
+    ("kms:Decrypt", KEY_ARN, {**VIA, **FOREIGN, **MINE}, False),
     ("kms:Decrypt", KEY_ARN, {**VIA, **MINE}, False),
     ("kms:Decrypt", KEY_ARN, {**VIA, **OURS}, False),
     ("kms:PutKeyPolicy", KEY_ARN, MINE, True),

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from keyrunbook.aws.wait import NotYet, Pending, wait_until
@@ -25,6 +26,7 @@ from keyrunbook.plan import Change, symbol
 from keyrunbook.proof import ARN_KEY, DECRYPT, Span
 from keyrunbook.records import IMAGE_BUILDER, KMS, Record
 from keyrunbook.show.waiting import WaitBar
+from keyrunbook.steps.common import or_none
 from keyrunbook.steps.events import CLOCK_SKEW, INTERVAL_S, history, moment, wait_for
 
 if TYPE_CHECKING:
@@ -261,10 +263,25 @@ def unfinished(run: Run) -> tuple[Change, ...]:
     if run.target == "sandbox":
         return ()
     told = {one.get("image_arn") for one in run.ledger.of_kind("build")}
-    made = [
+    untold = [arn for arn in _made(run) if arn not in told]
+    return tuple(cancellation(arn) for arn in untold if look(run, arn).status not in ENDED)
+
+
+def left(run: Run) -> tuple[str, ...]:
+    """The images of this run's builds on AWS that are still there; the sandbox's go with it."""
+    if run.target == "sandbox":
+        return ()
+    get = run.clients("imagebuilder").get_image
+    return tuple(
+        arn
+        for arn in _made(run)
+        if or_none(partial(get, imageBuildVersionArn=arn), "ResourceNotFoundException")
+    )
+
+
+def _made(run: Run) -> list[str]:
+    return [
         entry["gives"]["image_arn"]
         for entry in run.ledger.of_kind("outcome")
         if entry["call"] == "imagebuilder:CreateImage" and entry["status"] == "done"
     ]
-    left = [arn for arn in made if arn not in told]
-    return tuple(cancellation(arn) for arn in left if look(run, arn).status not in ENDED)

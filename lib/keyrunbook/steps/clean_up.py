@@ -2,20 +2,24 @@
 
 The ledger says what that is. A key is never deleted at once: it is scheduled, and the deletion can
 be cancelled until its date.
+
+What others use is left alone, unless a parameter says otherwise. A workflow that a pipeline or a
+running build names stops the step before it deletes anything. A key of this run that others have
+used stays, with its alias and without this run's statements, and a finding says so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from keyrunbook import policies
+from keyrunbook import policies, statements
 from keyrunbook.aws import mutate
 from keyrunbook.errors import StepFailed
-from keyrunbook.findings import Findings
+from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
-from keyrunbook.plan import Applied, Change, Plan
-from keyrunbook.steps import grant_access, presence
+from keyrunbook.plan import SYMBOL, Applied, Change, Plan
+from keyrunbook.steps import builds, grant_access, in_use, presence, revoke_access
 from keyrunbook.steps.common import Forecast, keep, passed
 from keyrunbook.steps.grant_access import delete_role_policy, put_key_policy
 
@@ -40,28 +44,58 @@ class State:
     """Whether the run made the key; a key that was there before stays."""
     rotation_made: bool
     """Whether the run turned on the rotation of a key that stays, and it is still on."""
+    images: tuple[str, ...] = ()
+    """The image build versions that its builds on AWS left."""
+    role_shared: tuple[str, ...] = ()
+    """The policies of others on the role that the run made: others use it."""
+    use: in_use.Use = field(default_factory=in_use.Use)
+    """Who else uses the workflows and the key."""
+    held: bool = False
+    """Whether a revocation of this run still holds back what others had."""
 
 
 def observe(run: Run) -> State:
-    """Look at each thing that the ledger says this run made."""
+    """Look at each thing that the ledger says this run made, and at who else uses it."""
     facts = run.facts()
     key = presence.key(run, facts["key_arn"])
     if key is None:
         raise StepFailed(f"The key {facts['key_arn']} of this run is not there any more.", GONE)
     key_made = bool(presence.made(run, "kms:CreateKey"))
-    workflows = [one["workflow_arn"] for one in presence.made(run, "imagebuilder:CreateWorkflow")]
+    made = [one["workflow_arn"] for one in presence.made(run, "imagebuilder:CreateWorkflow")]
+    workflows = tuple(arn for arn in made if presence.is_there(run, arn))
     roles = [one["RoleName"] for one in presence.made(run, "iam:CreateRole")]
+    role = next((name for name in roles if presence.role(run, name) is not None), None)
+    granted = "role_name" in facts
     return State(
-        tuple(arn for arn in workflows if presence.is_there(run, arn)),
+        workflows,
         _alias(run, key["Arn"]),
-        next((name for name in roles if presence.role(run, name) is not None), None),
-        grant_access.observe_role(run, facts["role_name"]) if "role_name" in facts else None,
+        role,
+        grant_access.observe_role(run, facts["role_name"]) if granted else None,
         key,
         key_made,
         not key_made
         and bool(presence.made(run, "kms:EnableKeyRotation"))
         and presence.rotates(run, key["Arn"]),
+        builds.left(run),
+        () if role is None else _shared(run, role),
+        in_use.look(run, _real(workflows), key if key_made and _goes(key) else None),
+        granted and revoke_access.holds_of_others(run),
     )
+
+
+def _real(workflows: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are there; what is still to be made (a symbol) nobody can use yet."""
+    return tuple(arn for arn in workflows if not SYMBOL.fullmatch(arn))
+
+
+def _goes(key: dict[str, Any]) -> bool:
+    """Whether the key is there to be scheduled: neither scheduled already nor still to be made."""
+    return key["KeyState"] != "PendingDeletion" and "CreationDate" in key
+
+
+def _shared(run: Run, role: str) -> tuple[str, ...]:
+    own = grant_access.policy_name(run.run_id)
+    return tuple(name for name in presence.role_policies(run, role) if name != own)
 
 
 def _alias(run: Run, key_arn: str) -> str | None:
@@ -79,8 +113,14 @@ def forecast(run: Run) -> Forecast:
 
 
 def plan(state: State, parameters: Parameters) -> Plan:
-    """Delete from the outside in: workflow, role, alias, and the key last."""
-    changes = [
+    """Delete from the outside in: images, workflow, role, alias, and the key last.
+
+    Raises StepFailed where the workflow is in use, and `delete_used_workflow` does not say that it
+    goes all the same; and where a revocation still holds back what others had.
+    """
+    _check_use(state, parameters)
+    changes = [_delete_image(arn) for arn in state.images]
+    changes += [
         Change(
             "imagebuilder",
             "delete_workflow",
@@ -90,9 +130,10 @@ def plan(state: State, parameters: Parameters) -> Plan:
         )
         for arn in state.workflows
     ]
+    stays = _stays(state, parameters)
     if (grant := state.grant) is not None:
-        changes += _access_changes(state, grant)
-    if state.role:
+        changes += _access_changes(state, grant, stays)
+    if state.role and not state.role_shared:
         changes.append(
             Change(
                 "iam",
@@ -102,7 +143,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
                 undo="none: a new role of that name is another principal",
             )
         )
-    if state.alias:
+    if state.alias and not (stays and state.key_made):
         changes.append(
             Change(
                 "kms",
@@ -112,7 +153,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
                 undo="CreateAlias",
             )
         )
-    if state.rotation_made:
+    if state.rotation_made and not _other_runs(state):
         changes.append(
             Change(
                 "kms",
@@ -122,7 +163,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
                 undo="EnableKeyRotation",
             )
         )
-    if state.key_made and state.key["KeyState"] != "PendingDeletion":
+    if not stays and state.key["KeyState"] != "PendingDeletion":
         changes.append(
             Change(
                 "kms",
@@ -139,22 +180,67 @@ def plan(state: State, parameters: Parameters) -> Plan:
     return Plan(STEP, tuple(changes))
 
 
-def _access_changes(state: State, grant: grant_access.State) -> list[Change]:
-    """Take back the role's policy, and, of a key that stays, this run's statement.
+def _check_use(state: State, parameters: Parameters) -> None:
+    if state.workflows and state.use.workflow and not parameters.delete_used_workflow:
+        users = "; ".join(f"{who}: {how}" for who, how in state.use.workflow)
+        raise StepFailed(
+            f"The workflow {', '.join(state.workflows)} is in use, and nothing was deleted: "
+            f"{users}.",
+            "Take it out of them first, or set delete_used_workflow = True.",
+        )
+    if state.held:
+        raise StepFailed(
+            "A revocation of this run still holds back what others had: their grants or key "
+            "policy statements for the role.",
+            "Give it back first, with runbook restore or the last part of 05_revoke_access.",
+        )
+
+
+def _stays(state: State, parameters: Parameters) -> bool:
+    """Whether the key stays: it was there before, or others use it and nobody said that it goes."""
+    return not state.key_made or (bool(state.use.key) and not parameters.delete_used_key)
+
+
+def _other_runs(state: State) -> bool:
+    """Whether the key policy has statements of other runs: they need the key as it is."""
+    if state.grant is None:
+        return False
+    mine = policies.sid("WorkflowKeyUse", state.grant.place.run_id)
+    return any(
+        sid.startswith("WorkflowKeyUse") and sid != mine
+        for sid in policies.sids(state.grant.key_policy or {})
+    )
+
+
+def _delete_image(arn: str) -> Change:
+    return Change(
+        "imagebuilder",
+        "delete_image",
+        {"imageBuildVersionArn": arn},
+        why="a build of this run left the image's entry; it was cancelled before there was an AMI",
+        undo="none: CreateImage begins another build",
+    )
+
+
+def _access_changes(state: State, grant: grant_access.State, stays: bool) -> list[Change]:
+    """Take back the role's policy, and, of a key that stays, this run's statements.
 
     Before the role goes: a key policy that names a role which is gone cannot be put again.
     """
     changes = []
     if grant.role_policy is not None:
         changes.append(delete_role_policy(grant, "this run gave the role its policy on the key"))
-    if state.key_made:
+    if not stays:
         return changes
-    without = policies.without_statement(
-        grant.key_policy, policies.sid("WorkflowKeyUse", grant.place.run_id)
-    )
-    if not policies.same(without, grant.key_policy):
+    before = grant.key_policy_text
+    if before is None:  # another account's key: its policy is not ours to change
+        return changes
+    after = before
+    for purpose in ("WorkflowKeyUse", "WorkflowKeyRevoked"):
+        after = statements.drop(after, policies.sid(purpose, grant.place.run_id))
+    if after != before:
         why = "this run added the statement; all others stay"
-        changes.append(put_key_policy(grant.key_arn, grant.key_policy, without, why))
+        changes.append(put_key_policy(grant.key_arn, before, after, why))
     return changes
 
 
@@ -166,40 +252,73 @@ def apply(run: Run, plan: Plan) -> Applied:
 def verify(run: Run) -> Findings:
     """Look again: nothing that this run made is left, and the key has its date."""
     state = observe(run)
-    key, grant = state.key, state.grant
+    stays = _stays(state, run.parameters)
     findings = [
         passed("The workflow is deleted", not state.workflows, _left(state.workflows)),
-        passed("The role is deleted", state.role is None, _left([state.role]))
-        if presence.made(run, "iam:CreateRole")
-        else passed(
-            "The role that was there before has no policy of this run",
-            grant is None or grant.role_policy is None,
-            grant.role_name if grant else "no role was given access",
-            "Run the step again.",
+        _role_finding(run, state),
+        passed("The alias stays with the key", True, state.alias)
+        if state.alias and stays and state.key_made
+        else passed("The alias is deleted", state.alias is None, _left([state.alias])),
+        _key_finding(run, state, stays) if state.key_made else _key_left(run, state),
+        *(
+            Finding(f"Nothing else uses what was deleted: {what}", "not checked", why)
+            for what, why in _not_known(run)
         ),
-        passed("The alias is deleted", state.alias is None, _left([state.alias])),
     ]
-    if state.key_made:
-        findings.append(
-            passed(
-                "The key is scheduled for deletion",
-                key["KeyState"] == "PendingDeletion",
-                f"deleted on {key['DeletionDate']:%Y-%m-%d}; until then: aws kms "
-                f"cancel-key-deletion --key-id {key['KeyId']}"
-                if "DeletionDate" in key
-                else f"state {key['KeyState']}",
-            )
-        )
-    else:
-        findings.append(
-            passed(
-                "The key that was there before has no statement of this run, and stays",
-                not plan(state, run.parameters).changes,
-                f"{key['Arn']}, state {key['KeyState']}",
-                "Run the step again.",
-            )
-        )
     return keep(run, findings)
+
+
+def _role_finding(run: Run, state: State) -> Finding:
+    grant = state.grant
+    if presence.made(run, "iam:CreateRole") and not state.role_shared:
+        return passed("The role is deleted", state.role is None, _left([state.role]))
+    evidence = grant.role_name if grant else "no role was given access"
+    if state.role_shared:
+        evidence += f", which stays: it has policies of others ({', '.join(state.role_shared)})"
+    return passed(
+        "The role that was there before has no policy of this run"
+        if not state.role_shared
+        else "The role that others use has no policy of this run",
+        grant is None or grant.role_policy is None,
+        evidence,
+        "Run the step again.",
+    )
+
+
+def _key_finding(run: Run, state: State, stays: bool) -> Finding:
+    key = state.key
+    if not stays or key["KeyState"] == "PendingDeletion":
+        return passed(
+            "The key is scheduled for deletion",
+            key["KeyState"] == "PendingDeletion",
+            f"deleted on {key['DeletionDate']:%Y-%m-%d}; until then: aws kms "
+            f"cancel-key-deletion --key-id {key['KeyId']} --region {run.region}, then aws kms "
+            f"enable-key --key-id {key['KeyId']} --region {run.region}"
+            if "DeletionDate" in key
+            else f"state {key['KeyState']}",
+        )
+    users = "; ".join(f"{who}: {how}" for who, how in state.use.key)
+    return Finding(
+        "The key is scheduled for deletion",
+        "fail",
+        f"{key['Arn']} was left, state {key['KeyState']}: others use it ({users})",
+        "Set delete_used_key = True if what they encrypted may be lost, and run the step again.",
+    )
+
+
+def _key_left(run: Run, state: State) -> Finding:
+    return passed(
+        "The key that was there before has no statement of this run, and stays",
+        not plan(state, run.parameters).changes,
+        f"{state.key['Arn']}, state {state.key['KeyState']}",
+        "Run the step again.",
+    )
+
+
+def _not_known(run: Run) -> list[tuple[str, str]]:
+    """What could not be looked at before the step deleted anything."""
+    looked = run.ledger.of_kind("in_use", STEP)
+    return [(one["what"], one["why"]) for one in looked[-1]["not_known"]] if looked else []
 
 
 def _left(things: Any) -> str:
