@@ -13,6 +13,7 @@ from keyrunbook.aws.refusals import code_of
 from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Applied, Plan
+from keyrunbook.steps import trails
 from keyrunbook.steps.common import keep, passed
 from keyrunbook.steps.events import history
 
@@ -95,6 +96,7 @@ def verify(run: Run) -> Findings:
             "not checked",
             "the endpoint is not AWS's: the sandbox answers on this machine only",
         ),
+        trails.finding(run),
         Finding(
             "The account follows the data-protection recommendations",
             "not checked",

@@ -139,13 +139,32 @@ def policy_for(job: Job, aws: Clients, target: str, steps: Iterable[str] = STEPS
     return operator_policy(steps, parameters, Where(who.partition, aws.region, who.account))
 
 
+def a_trail(aws: Clients) -> None:
+    """A trail that logs: without one nobody asks for its status and its selectors."""
+    cloudtrail, s3, name = aws("cloudtrail"), aws("s3"), "trail-of-the-account"
+    if cloudtrail.describe_trails()["trailList"]:
+        return
+    service = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}}
+    statements = [
+        {**service, "Action": "s3:GetBucketAcl", "Resource": f"arn:aws:s3:::{name}"},
+        {**service, "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{name}/AWSLogs/*"},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.region})
+    s3.put_bucket_policy(Bucket=name, Policy=policy)
+    cloudtrail.create_trail(Name=name, S3BucketName=name)
+    cloudtrail.start_logging(Name=name)
+
+
 def made_by_the_run(new_job: Callable[..., Job], aws: Clients) -> tuple[Job, Policy]:
+    a_trail(aws)
     job = new_job()
     return job, policy_for(job, aws, "sandbox")
 
 
 def there_before(new_job: Callable[..., Job], aws: Clients) -> tuple[Job, Policy]:
     """As on AWS: a key without rotation, and a role with a path and an attached policy."""
+    a_trail(aws)
     name = new_job().given["execution_role"]
     iam, account = aws("iam"), aws.identity.account
     trust = {
@@ -169,6 +188,13 @@ def there_before(new_job: Callable[..., Job], aws: Clients) -> tuple[Job, Policy
     iam.attach_role_policy(RoleName=name, PolicyArn=created["Policy"]["Arn"])
     key_arn = aws("kms").create_key()["KeyMetadata"]["Arn"]
     assert role["Arn"] == f"arn:{aws.identity.partition}:iam::{account}:role/builders/{name}"
+    # Without a grant of the role nobody takes one, nor gives it back.
+    aws("kms").create_grant(
+        KeyId=key_arn,
+        GranteePrincipal=role["Arn"],
+        Operations=["Decrypt"],
+        Constraints={"EncryptionContextEquals": {"for": "another purpose"}},
+    )
     job = new_job(key_arn=key_arn, run_build=False)
     return job, policy_for(job, aws, "aws")
 
@@ -194,6 +220,7 @@ def test_the_policy_is_enough(
 def test_each_step_s_own_policy_is_enough_for_it(
     new_job: Callable[..., Job], aws: Clients, operators: Operators
 ) -> None:
+    a_trail(aws)
     job = new_job()
     for name in STEPS:
         word = f"{job.given['run_id']}-{name[:2]}"
@@ -205,6 +232,13 @@ def test_each_step_s_own_policy_is_enough_for_it(
 
 
 # One less
+
+NOT_MISSED = {
+    ("Step06CleanUpUsers", "imagebuilder:ListImagePipelines"),  # the sandbox does not serve it
+    # Asked only of images that others have in the account, and of those that are being built.
+    ("Step06CleanUpImages", "imagebuilder:ListImageBuildVersions"),
+    ("Step06CleanUpImages", "imagebuilder:GetImage"),
+}
 
 
 def rights(situation: str) -> list[tuple[str, str, str]]:
@@ -219,6 +253,7 @@ def rights(situation: str) -> list[tuple[str, str, str]]:
         (situation, statement["Sid"], action)
         for statement in operator_policy(STEPS, Parameters.load(given), where)["Statement"]
         for action in actions(statement)
+        if (statement["Sid"], action) not in NOT_MISSED
     ]
 
 
