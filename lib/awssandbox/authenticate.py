@@ -27,6 +27,7 @@ from awssandbox.clock import real_now
 from awssandbox.errors import AwsError, not_imitated
 from awssandbox.payload import UNSIGNED
 from awssandbox.protocol import HttpRequest
+from awssandbox.services import all_regions
 from awssandbox.world import partition_of
 
 if TYPE_CHECKING:
@@ -107,6 +108,13 @@ def authenticate(
     token = request.headers.get("x-amz-security-token")
     if partition_of(signature.region) != world.partition:
         raise _unknown()  # an account, and so its credentials, is of one partition
+    if signature.region not in all_regions(world.partition):
+        # Source of the text: https://github.com/aws/aws-sdk-java/issues/1097
+        raise AwsError(
+            "SignatureDoesNotMatch",
+            f"Credential should be scoped to a valid region, not '{signature.region}'.",
+            403,
+        )
     caller, secret = (
         _session(world, signature.access_key_id, token, agent, connection)
         if signature.access_key_id.startswith("ASIA")

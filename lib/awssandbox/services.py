@@ -74,6 +74,13 @@ def regions(partition: str) -> tuple[str, ...]:
 
 
 @cache
+def all_regions(partition: str) -> frozenset[str]:
+    """Every Region of a partition, by the AWS SDK's own table of partitions."""
+    table = botocore_session().get_data("partitions")["partitions"]
+    return frozenset(region for one in table if one["id"] == partition for region in one["regions"])
+
+
+@cache
 def model(name: str) -> ServiceModel:
     """A service's botocore model."""
     with _lock:

@@ -216,6 +216,16 @@ def test_the_sandbox_s_own_clock_is_of_no_account(sandbox: Served) -> None:
     assert send(sandbox, signed(sandbox, list_keys(sandbox)))[0] == 200
 
 
+@pytest.mark.parametrize("service", ["kms", "iam", "imagebuilder"])
+def test_a_region_that_there_is_not(sandbox: Served, service: str) -> None:
+    """Source: https://github.com/aws/aws-sdk-java/issues/1097 (the text)"""
+    with pytest.raises(ClientError, match="scoped to a valid region, not 'xx-nowhere-1'") as told:
+        READS[service](sandbox.client(service, region="xx-nowhere-1"))
+    codes = {"iam": "SignatureDoesNotMatch"}
+    code = told.value.response["Error"]["Code"]
+    assert code == codes.get(service, "InvalidSignatureException")
+
+
 def test_a_presigned_url_is_told_to_be_unknown(sandbox: Served) -> None:
     key, secret, _ = sandbox.administrator
     request = AWSRequest("GET", f"{sandbox.url}/?Action=GetCallerIdentity&Version=2011-06-15")
