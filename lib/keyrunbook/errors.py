@@ -52,6 +52,14 @@ class RunBusy(RunbookError):
     """Another process is applying a step of the same run."""
 
 
+class PlanStale(RunbookError):
+    """A plan was made before something else was changed for the run; nothing of it was applied."""
+
+
+class OutcomeUnknown(RunbookError):
+    """Whether AWS carried out a call is not known, and looking it up does not tell."""
+
+
 class StepMissing(RunbookError):
     """A step was opened before a step that it needs."""
 

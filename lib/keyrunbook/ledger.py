@@ -5,7 +5,11 @@ Every line has `n` (its number), `time`, `step`, `kind` and `hash`. The time is 
 and a line that would be earlier than the one before it has that one's time. The kinds:
 
 - ``opened``: who, where, on what; once, at the start of the run
-- ``intent``, ``outcome``: before and after each mutating call
+- ``intent``: before each mutating call
+- ``outcome``: what became of it: ``done``, with what it `gives`; ``refused`` by AWS, so nothing was
+  changed; ``unknown``, where no answer tells; ``not made``, where it was not sent, or where AWS was
+  asked and shows nothing of it. One that was looked up says how it was `found`, and of which
+  `intent`
 - ``plan``: what steps would change, under its digest; `chosen` steps and `parameters` of it
 - ``approved``: the plan of that digest may be applied; by whom, and how that was said
 - ``difference``: what made an approved plan stop, since AWS was not as it had been
@@ -38,13 +42,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from keyrunbook.errors import LedgerDamaged, OutputsNotWritable, RunBusy
 
 NAME = "ledger.jsonl"
 FIRST = "0" * 64
 """What stands for the hash before the first line."""
+DONE: Final = "done"
+REFUSED: Final = "refused"
+UNKNOWN: Final = "unknown"
+NOT_MADE: Final = "not made"
+"""The statuses of an outcome."""
 _SEALED = re.compile(rb'(.*), "hash": "([0-9a-f]{64})"\}')
 
 
@@ -68,8 +77,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, kind: str, *, step: str, time: str, **fields: Any) -> None:
-        """Write one line and have the system store it before returning.
+    def append(self, kind: str, *, step: str, time: str, **fields: Any) -> int:
+        """Write one line and have the system store it before returning; gives its number.
 
         A torn end is cut off first, and a line says so. `time` is ISO 8601 in UTC, to the same
         digits each time.
@@ -93,6 +102,7 @@ class Ledger:
             os.fsync(file.fileno())
             if not chain.entries:
                 _store_name(self.path.parent)
+        return len(chain.entries) + len(new)
 
     def chain(self) -> Chain:
         """All that is there; nothing, where there is no file. Reading changes nothing.
@@ -162,17 +172,46 @@ class Ledger:
         """The line that opened the run, or None."""
         return next((entry for entry in self.entries() if entry["kind"] == "opened"), None)
 
+    def last_intent(self) -> int:
+        """The number of the newest intent, 0 where nothing was to be changed yet."""
+        return max((entry["n"] for entry in self.of_kind("intent")), default=0)
+
+    def unsettled(self) -> list[dict[str, Any]]:
+        """The intents of which nobody knows whether AWS carried them out: a crash, a lost answer.
+
+        A call is made only once the outcome of the one before it is known, so an outcome is of the
+        newest intent; one that was looked up names its own.
+        """
+        left: dict[int, dict[str, Any]] = {}
+        newest = 0
+        for entry in self.entries():
+            if entry["kind"] == "intent":
+                newest = entry["n"]
+                left[newest] = entry
+            elif entry["kind"] == "outcome" and entry["status"] != UNKNOWN:
+                left.pop(entry.get("intent", newest), None)
+        return list(left.values())
+
     def facts(self) -> dict[str, Any]:
         """What the run knows so far; a later line overrides an earlier one."""
         known: dict[str, Any] = {}
         for entry in self.entries():
-            if entry["kind"] == "facts":
-                known.update(entry["facts"])
+            known.update(facts_of(entry))
         return known
 
     def done(self) -> set[str]:
         """The steps that came to their end."""
         return {entry["step"] for entry in self.entries() if entry["kind"] == "done"}
+
+
+def facts_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a line tells to later steps: facts, and what AWS gave to a call that it carried out.
+
+    The answer and what is learned from it are one line, so that no crash can come between them.
+    """
+    if entry["kind"] == "outcome" and entry["status"] == DONE:
+        return dict(entry["gives"])
+    return dict(entry["facts"]) if entry["kind"] == "facts" else {}
 
 
 def read_chain(content: bytes, path: Path) -> Chain:

@@ -5,18 +5,29 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from keyrunbook import sandboxes
+from keyrunbook.aws import settle
 from keyrunbook.aws.clients import Clients, Identity, aws_clients, sandbox_clients
+from keyrunbook.aws.wait import Waited
 from keyrunbook.errors import LedgerDamaged, ParameterError, RunbookError, StepMissing
-from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id, run_folder
+from keyrunbook.ledger import NAME, Ledger, facts_of, find_run, new_run_id, run_folder
 from keyrunbook.parameters import Parameters, Target, check_role, check_together, outputs_dir
 from keyrunbook.plan import Plan
+from keyrunbook.show.waiting import WaitBar
 from keyrunbook.steps import NEEDS, STEPS
+
+
+@dataclass(slots=True)
+class Seen:
+    """The newest intent that a run's plans know of; one for all copies of a `Run`."""
+
+    intent: int
 
 
 class Run:
@@ -41,6 +52,7 @@ class Run:
         self.parameters = parameters
         self.clients = clients
         self.ledger = Ledger(folder / NAME)
+        self.seen = Seen(self.ledger.last_intent())
         self.planned: tuple[Plan, ...] = ()
         """Plans that count as applied: a run that looks ahead plans what follows on them."""
         self._foreseen: dict[str, Any] = {}
@@ -64,10 +76,10 @@ class Run:
         """The service's time."""
         return self.clients.now()
 
-    def record(self, kind: str, **fields: Any) -> None:
-        """Write one line into the ledger."""
+    def record(self, kind: str, **fields: Any) -> int:
+        """Write one line into the ledger; gives its number."""
         time = self.now().astimezone(UTC).isoformat(timespec="milliseconds")
-        self.ledger.append(kind, step=self.step, time=time, **fields)
+        return self.ledger.append(kind, step=self.step, time=time, **fields)
 
     def learn(self, **facts: Any) -> None:
         """Remember values for later steps."""
@@ -94,9 +106,13 @@ class Run:
         """The values of the symbols that a plan may hold: ``create_key.key_arn``, …"""
         return {
             f"{entry['step'].split('_', 1)[1]}.{name}": value
-            for entry in self.ledger.of_kind("facts")
-            for name, value in entry["facts"].items()
+            for entry in self.ledger.entries()
+            for name, value in facts_of(entry).items()
         }
+
+    def waiting(self, what: str) -> Callable[[Waited], None]:
+        """What shows a wait for `what` in a notebook."""
+        return WaitBar(what)
 
     def done(self) -> None:
         """Note that the step has come to its end."""
@@ -160,9 +176,20 @@ def open_step(step: str, parameters: Parameters) -> Run:
     run = Run(step, run_id, folder, target, parameters, clients)
     if opened is None:
         _open(run)
+    _settle(run)
     _check_unfinished(run)
     _check_needed(run, NEEDS[step])
     return run
+
+
+def _settle(run: Run) -> None:
+    """Look up what became of calls whose outcome is unknown, before anything is planned.
+
+    Raises RunBusy while another process may still be waiting for the answer, OutcomeUnknown.
+    """
+    if run.ledger.unsettled():
+        with run.ledger.applying():
+            settle.all_of(run)
 
 
 def _current(outputs: Path, *, begins: bool) -> str | None:

@@ -1,12 +1,13 @@
 """The one place that changes AWS.
 
 Each change leaves two lines in the ledger: the intent before the call, the outcome after it, so
-that whatever dies in between can be looked up.
+that whatever dies in between can be looked up (`settle`).
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from iamaccess import Outcome
 
 from keyrunbook.access import keeps_control
-from keyrunbook.aws import approval, who
-from keyrunbook.aws.refusals import code_of, explain
-from keyrunbook.errors import LockOut, ReadOnly, RunbookError, StepFailed
+from keyrunbook.aws import approval, settle, who
+from keyrunbook.aws.refusals import NEVER_SENT, code_of, explain, may_be_sent_again
+from keyrunbook.aws.wait import NotYet, Pending, wait_until
+from keyrunbook.errors import LockOut, PlanStale, ReadOnly, RunbookError, StepFailed
+from keyrunbook.ledger import DONE, NOT_MADE, REFUSED, UNKNOWN
+from keyrunbook.parameters import settle_seconds
 from keyrunbook.plan import DOCUMENTS, Applied, Change, Plan, fill, shown
 
 if TYPE_CHECKING:
@@ -29,16 +33,18 @@ def apply(run: Run, plan: Plan, part_of: Callable[[], Plan] | None = None) -> Ap
     `part_of` plans the whole of a step that applies its plan in parts.
 
     Raises ReadOnly in a run that may only read, ApprovalRequired where nobody approved exactly this
-    on AWS, RunBusy while another process applies a step of the run, and LockOut for a key policy
-    under which the operator could not change it again, all before anything is changed; AwsRefused
-    (or Unreachable, CredentialsMissing) at the first call that AWS refuses: the changes before it
-    stay, and the ledger holds them.
+    on AWS, RunBusy while another process applies a step of the run, PlanStale where something was
+    changed for it that the plan may not know of, and LockOut for a key policy under which the
+    operator could not change it again, all before anything is changed; AwsRefused (or Unreachable,
+    CredentialsMissing) at the first call that AWS refuses, OutcomeUnknown at one that may have been
+    carried out: the changes before it stay, and the ledger holds them.
     """
     if not plan.changes:
         return Applied(plan.step)
     if run.parameters.read_only:
         raise _only_read(plan if part_of is None else part_of())
     with run.ledger.applying():
+        _check_current(run)
         approval.check(run, plan, part_of)
         _check_lock_out(run, plan)
         return Applied(plan.step, tuple((change, _make(run, change)) for change in plan))
@@ -103,45 +109,152 @@ def _check_lock_out(run: Run, plan: Plan) -> None:
             run.record("lock_out_check", call=change.call, outcome=outcome.value, why=why)
 
 
+def _check_current(run: Run) -> None:
+    """Refuse a plan that does not know of all that was changed for the run.
+
+    A plan is made after the run was opened; what another process changed since, it may have
+    overlooked. So may one whose own call had an outcome that nobody knew.
+    Raises PlanStale, OutcomeUnknown.
+    """
+    again = "Run the notebook again from its top: it plans from what is there now."
+    if found := settle.all_of(run):
+        said = "; ".join(f"{'made' if one.made else 'not made'} ({one.how})" for one in found)
+        raise PlanStale(
+            f"Nothing was changed: the outcome of a call was not known when this was planned, and "
+            f"was looked up only now: {said}.",
+            again,
+        )
+    if (newest := run.ledger.last_intent()) != run.seen.intent:
+        raise PlanStale(
+            f"Nothing was changed: another process has changed something for the run "
+            f"{run.run_id!r} since it was opened here (line {newest} of its ledger).",
+            again,
+        )
+
+
 def _make(run: Run, change: Change) -> dict[str, Any]:
-    known = run.known()
-    parameters = {
-        name: value if name in DOCUMENTS else fill(value, known)
-        for name, value in change.parameters.items()
-    }
-    run.record(
-        "intent",
-        call=change.call,
-        operator=run.identity.arn,
-        parameters=shown(parameters),
-        why=change.why,
-        undo=change.undo,
-        before=dict(change.keep),
+    """Make one change; gives what AWS answered, by the change's `gives`.
+
+    Each sending is one intent and its outcome. The SDK sends nothing twice by itself: where AWS is
+    busy or cannot be reached, and where no answer came and the change does not show, it is sent
+    again, up to `settle_seconds`.
+    """
+    limit_s = settle_seconds(run.parameters, run.target)
+    sending = _Sending(run, change)
+    answer = wait_until(
+        sending.attempt,
+        limit_s,
+        settle.INTERVAL_S[run.target],
+        progress=run.waiting(f"{change.call} to be served"),
     )
-    client = run.clients(change.service)
-    try:
-        answer = getattr(client, change.operation)(**parameters)
-    except (ClientError, BotoCoreError) as error:
+    if isinstance(answer, NotYet):
+        assert isinstance(answer.last, ClientError | BotoCoreError)
+        raise explain(answer.last) from answer.last
+    return answer
+
+
+class _Sending:
+    """One change on its way to AWS."""
+
+    def __init__(self, run: Run, change: Change) -> None:
+        self._run = run
+        self._change = change
+        known = run.known()
+        self._parameters = {
+            name: value if name in DOCUMENTS else fill(value, known)
+            for name, value in change.parameters.items()
+        }
+        self._client = run.clients.once(change.service)
+        self._way = settle.LOOK_UPS[change.call]
+        self._in_doubt = False
+        """Whether an earlier sending may have been carried out after all, and showed too late."""
+
+    def attempt(self) -> dict[str, Any] | Pending:
+        """Send it once: what it gives, or `Pending` with the error after which it is sent again."""
+        change = self._change
+        self._intend()
+        try:
+            answer = getattr(self._client, change.operation)(**self._parameters, **self._tokens())
+        except (ClientError, BotoCoreError) as error:
+            return self._failed(error)
+        given = {name: settle.at(answer, path) for name, path in change.gives.items()}
+        self._outcome(
+            DONE, request_id=answer.get("ResponseMetadata", {}).get("RequestId"), gives=given
+        )
+        return given
+
+    def _intend(self) -> None:
+        run, change = self._run, self._change
+        fields = {
+            "call": change.call,
+            "operator": run.identity.arn,
+            "parameters": shown(self._parameters),
+            "why": change.why,
+            "undo": change.undo,
+            "before": dict(change.keep),
+            "answers": dict(change.gives),
+        }
+        run.seen.intent = run.record("intent", **fields)
+
+    def _intent(self) -> Mapping[str, Any]:
+        """The intent as the ledger has it."""
+        return self._run.ledger.of_kind("intent")[-1]
+
+    def _outcome(self, status: str, **fields: Any) -> None:
+        self._run.record("outcome", call=self._change.call, status=status, **fields)
+
+    def _failed(self, error: ClientError | BotoCoreError) -> dict[str, Any] | Pending:
         code = code_of(error) if isinstance(error, ClientError) else type(error).__name__
-        run.record("outcome", call=change.call, status="refused", code=code, message=str(error))
-        raise explain(error) from error
-    given = {name: _at(answer, path) for name, path in change.gives.items()}
-    metadata = answer.get("ResponseMetadata", {})
-    run.record(
-        "outcome",
-        call=change.call,
-        status="done",
-        request_id=metadata.get("RequestId"),
-        gives=given,
-    )
-    if given:
-        run.learn(**given)
-    return given
+        status = _status_after(error)
+        if self._in_doubt and code in self._way.repeated:
+            found = settle.look(self._run, self._intent())
+            if found.made:
+                self._outcome(DONE, code=code, found=found.how, gives=dict(found.gives))
+                return dict(found.gives)
+        self._outcome(status, code=code, message=str(error))
+        if status == UNKNOWN:
+            found = settle.look_up(self._run, self._intent())
+            if found.made:
+                return dict(found.gives)
+            self._in_doubt = True
+        elif not may_be_sent_again(error):
+            raise explain(error) from error
+        return Pending(error)
+
+    def _tokens(self) -> dict[str, str]:
+        """The tokens by which AWS knows a call that it has served already.
+
+        The same for the same call of the run, until it was answered: also in another process.
+        """
+        operation = self._client.meta.service_model.operation_model(
+            self._client.meta.method_to_api_mapping[self._change.operation]
+        )
+        if not operation.idempotent_members:
+            return {}
+        content = shown(self._parameters)
+        answered, intent = 0, {}
+        for entry in self._run.ledger.entries():
+            if entry["kind"] == "intent":
+                intent = entry
+            elif entry["kind"] == "outcome" and entry["status"] in (DONE, REFUSED):
+                answered += (intent["call"], intent["parameters"]) == (self._change.call, content)
+        token = token_of(self._run.run_id, self._change.call, content, answered)
+        return dict.fromkeys(operation.idempotent_members, token)
 
 
-def _at(answer: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path of a response."""
-    value: Any = answer
-    for name in path.split("."):
-        value = value[name]
-    return value
+def token_of(run_id: str, call: str, content: Mapping[str, Any], answered: int) -> str:
+    """A client token: 36 characters of a hash of the run, the call, its content and its ordinal."""
+    text = json.dumps([run_id, call, content, answered], sort_keys=True)
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, text))
+
+
+def _status_after(error: ClientError | BotoCoreError) -> str:
+    """What is known of a call after this error.
+
+    AWS refuses with a status of 4xx, and has changed nothing then. After a 5xx, a connection that
+    broke or a time-out it may have.
+    """
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return REFUSED if 400 <= status < 500 else UNKNOWN
+    return NOT_MADE if isinstance(error, NEVER_SENT) else UNKNOWN

@@ -7,12 +7,16 @@ from botocore.exceptions import (
     ClientError,
     ConfigNotFound,
     ConfigParseError,
+    ConnectTimeoutError,
     CredentialRetrievalError,
+    EndpointConnectionError,
     HTTPClientError,
     InvalidConfigError,
     LoginError,
     NoCredentialsError,
+    ParamValidationError,
     PartialCredentialsError,
+    ProxyConnectionError,
     RefreshWithMFAUnsupportedError,
     SSOError,
     TokenRetrievalError,
@@ -38,6 +42,7 @@ _THROTTLED = {
     "ThrottlingException",
     "TooManyRequestsException",
     "RequestLimitExceeded",
+    "CallRateLimitExceededException",
 }
 
 _BAD_CONFIGURATION = (
@@ -54,6 +59,28 @@ _LOCKS_OUT = "will not allow you to update the key policy"
 
 Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
 """
+
+
+NO_CONNECTION = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+"""Nothing was sent: there was nobody to send it to."""
+NEVER_SENT = (
+    *NO_CONNECTION,
+    *_BAD_CONFIGURATION,
+    LoginError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
+"""The errors of the SDK from before a call is sent. After any other, AWS may have served it."""
+
+
+def may_be_sent_again(error: BotoCoreError | ClientError) -> bool:
+    """Whether nothing was changed, and the same call may be served in a moment."""
+    if isinstance(error, ClientError):
+        return code_of(error) in _THROTTLED
+    return isinstance(error, NO_CONNECTION)
 
 
 def code_of(error: ClientError) -> str:

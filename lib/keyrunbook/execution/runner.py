@@ -36,7 +36,7 @@ from keyrunbook.execution.result import (
     write_result,
 )
 from keyrunbook.execution.selection import CONFIRM, Selection
-from keyrunbook.ledger import NAME, run_folder
+from keyrunbook.ledger import NAME, facts_of, run_folder
 from keyrunbook.parameters import OUTPUTS, project_dir
 
 if TYPE_CHECKING:
@@ -417,7 +417,7 @@ class _Run:
         known: dict[str, Any] = {}
         confirms = CONFIRM in self._order.selection.steps
         for number, entry in enumerate(self._ledger.entries()):
-            told = dict(entry.get("facts", {})) if entry["kind"] == "facts" else {}
+            told = dict(facts_of(entry))
             if entry["kind"] == "opened":
                 told = {name: entry.get(name) for name in ("account", "region")}
                 told["endpoint_url"] = None if entry.get("is_aws") else entry.get("endpoint")

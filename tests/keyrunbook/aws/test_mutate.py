@@ -45,7 +45,7 @@ def lines(run: Run) -> list[dict[str, Any]]:
 @pytest.mark.e2e
 def test_a_change_leaves_its_intent_its_outcome_and_what_it_gave(run: Run) -> None:
     mutate.apply(run, Plan(STEP, (MAKE,)))
-    intent, outcome, facts = lines(run)
+    intent, outcome = lines(run)
     assert intent["kind"] == "intent"
     assert intent["call"] == "kms:CreateKey"
     assert intent["operator"] == run.identity.arn
@@ -58,7 +58,7 @@ def test_a_change_leaves_its_intent_its_outcome_and_what_it_gave(run: Run) -> No
         "done",
     )
     assert outcome["request_id"]
-    key_arn = facts["facts"]["key_arn"]
+    key_arn = run.facts()["key_arn"]
     assert outcome["gives"] == {"key_arn": key_arn}
     assert run.clients("kms").describe_key(KeyId=key_arn)["KeyMetadata"]["Description"] == "x"
 
@@ -69,7 +69,7 @@ def test_while_another_applies_the_same_run_nothing_is_changed(run: Run) -> None
         mutate.apply(run, Plan(STEP, (MAKE,)))
     assert lines(run) == []
     mutate.apply(run, Plan(STEP, (MAKE,)))
-    assert [line["kind"] for line in lines(run)] == ["intent", "outcome", "facts"]
+    assert [line["kind"] for line in lines(run)] == ["intent", "outcome"]
 
 
 @pytest.mark.e2e
@@ -98,7 +98,6 @@ def test_at_a_refusal_it_stops_and_the_ledger_holds_what_was_done(run: Run) -> N
     assert kinds == [
         ("intent", None),
         ("outcome", "done"),
-        ("facts", None),
         ("intent", None),
         ("outcome", "refused"),
     ]
