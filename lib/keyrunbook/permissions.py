@@ -132,9 +132,9 @@ def size(policy: Mapping[str, Any]) -> int:
 
 
 def _statement(step: str, need: _Need, actions: Sequence[str]) -> Document:
-    name = "".join(word.capitalize() for word in step.split("_"))
+    number = step.split("_", 1)[0]  # not the name: a policy's characters are few
     statement: Document = {
-        "Sid": f"Step{name}{need.purpose}",
+        "Sid": f"Step{number}{need.purpose}",
         "Effect": "Allow",
         "Action": _one_or_list(actions),
         "Resource": _one_or_list(need.resources),
@@ -181,8 +181,6 @@ class _Scope:
         self.readable = self.all_workflows if inventory else self.workflow
         """What is read: the run's workflow; by 05 and 06 all, to know which are under the key."""
         self.role = self._role(parameters.execution_role)
-        # A trail of all Regions may be at home in any, one of the organization in another account.
-        self.trails = (f"arn:{where.partition}:cloudtrail:*:*:trail/*",)
         self.document = _objects(parameters.workflow_uri, where.partition)
         iam = f"arn:{where.partition}:iam::"
         self.attached = (f"{iam}{where.account}:policy/*", f"{iam}aws:policy/*")
@@ -235,11 +233,12 @@ def _preflight(scope: _Scope) -> Iterator[_Need]:
             "imagebuilder:ListWorkflows",
             "cloudtrail:LookupEvents",
             "cloudtrail:DescribeTrails",
+            # A trail of all Regions may be at home in any, an organization's in another account.
+            "cloudtrail:GetTrailStatus",
+            "cloudtrail:GetEventSelectors",
             "iam:ListRoles",
         ),
     )
-    reads = ("cloudtrail:GetTrailStatus", "cloudtrail:GetEventSelectors")
-    yield _Need("Trails", reads, scope.trails)
 
 
 def _create_key(scope: _Scope) -> Iterator[_Need]:
