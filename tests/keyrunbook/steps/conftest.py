@@ -58,7 +58,7 @@ def on_aws(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", handoff.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", handoff.secret_access_key)
     monkeypatch.setenv("AWS_DEFAULT_REGION", handoff.region)
-    job = new_job(target="aws", event_wait_seconds=10)
+    job = new_job(target="aws", event_wait_seconds=10, settle_seconds=1)
     trust = policies.to_text(policies.trust_policy(aws.identity.account))
     aws("iam").create_role(RoleName=job.given["execution_role"], AssumeRolePolicyDocument=trust)
     return job

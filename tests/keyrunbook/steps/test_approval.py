@@ -143,7 +143,7 @@ def test_what_is_left_of_a_step_that_died_half_way_is_approved_still(on_aws: Job
         raise KeyboardInterrupt
 
     run = on_aws.open("01", approve=digest)
-    run.clients("kms").meta.events.register("before-send.kms.CreateAlias", die)
+    run.clients.once("kms").meta.events.register("before-send.kms.CreateAlias", die)
     step = module_of("01")
     with pytest.raises(KeyboardInterrupt):
         step.apply(run, step.plan(step.observe(run), run.parameters))
