@@ -15,11 +15,26 @@ hypothesis.settings.load_profile("house")
 FOREIGN = ("AWS_", "KEYRUNBOOK_", "JUPYTER", "IPYTHON", "XDG_", "NBVAL_")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The contract's tests on an AWS account; without these they run on the sandbox."""
+    group = parser.getgroup("live", "tests/contract on an AWS account")
+    group.addoption("--live", action="store_true", help="run tests/contract on AWS; costs money")
+    group.addoption("--live-account", metavar="NUMBER", help="the account that it may be")
+    group.addoption("--live-region", metavar="REGION", help="the Region to work in")
+    group.addoption("--live-profile", metavar="NAME", help="profile; default: the SDK's chain")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing of the caller's AWS configuration, Jupyter settings or running sandbox counts.
 
-    Processes that tests start inherit it. A test that wants one of these variables sets it.
+    Processes that tests start inherit it. A test that wants one of these variables sets it. With
+    --live the caller's AWS configuration counts, and tests/contract alone is run.
     """
+    if config.getoption("--live"):
+        for name in ("--live-account", "--live-region"):
+            if config.getoption(name) is None:
+                raise pytest.UsageError(f"--live changes an AWS account: it needs {name}")
+        return
     home = tempfile.TemporaryDirectory(prefix="home-", ignore_cleanup_errors=True)
     config.add_cleanup(home.cleanup)
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
@@ -31,8 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["MPLCONFIGDIR"] = str(config.rootpath / ".pytest_cache" / "matplotlib")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The fast ones, the tools over the whole repository, servers and kernels, the notebooks."""
+    if config.getoption("--live") and any(item.path.parent.name != "contract" for item in items):
+        raise pytest.UsageError(
+            "--live is for tests/contract alone: pytest tests/contract --live …"
+        )
     items.sort(key=_place)
 
 
