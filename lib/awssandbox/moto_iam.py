@@ -260,7 +260,7 @@ class Iam:
             output = self._moto(account, operation, sent)
             if operation in _PLACEHOLDERS:
                 _keep_document(backend, operation, parameters, output)
-            if operation.startswith("Create"):
+            if operation.startswith("Create") and output:  # an account's alias has nothing to tell
                 self._identify(backend, operation, parameters, output, caller)
             if operation in ("CreateRole", "UpdateAssumeRolePolicy"):
                 self._remember_trusted(backend.get_role(parameters["RoleName"]))

@@ -228,4 +228,8 @@ TABLE: Final[Mapping[str, Rule]] = {
     "ListInstanceProfilesForRole": _on("role"),
     "AddRoleToInstanceProfile": _add_role,
     "RemoveRoleFromInstanceProfile": _on("instance-profile"),
+    # the account
+    "CreateAccountAlias": _anywhere,
+    "DeleteAccountAlias": _anywhere,
+    "ListAccountAliases": _anywhere,
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from jobs import Job, module_of
+from keyrunbook.aws.clients import Clients
 from keyrunbook.show.approving import Approving
 
 pytestmark = pytest.mark.e2e
@@ -40,6 +41,19 @@ def test_the_button_waits_for_the_accounts_number(on_aws: Job) -> None:
     (approved,) = run.ledger.of_kind("approved")
     assert approved["how"] == f"the button, for {run.identity.account}"
     assert not on_aws.do("01").failed()
+
+
+def test_the_accounts_alias_will_do_as_well(on_aws: Job, aws: Clients) -> None:
+    iam = aws("iam")
+    iam.create_account_alias(AccountAlias="images-of-ours")
+    try:
+        run, plan = whole_of(on_aws)
+        typed, button = Approving(run, plan).form().children[1].children
+        typed.value = "images-of-ours"
+        assert not button.disabled
+    finally:
+        iam.delete_account_alias(AccountAlias="images-of-ours")
+    assert iam.list_account_aliases()["AccountAliases"] == []
 
 
 def test_what_waits_shows_its_digest_as_text_and_the_form_as_a_widget(on_aws: Job) -> None:
