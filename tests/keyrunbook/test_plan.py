@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keyrunbook.plan import Change, Plan, fill
+from keyrunbook.plan import Change, Plan, RunPlan, digest, fill
+from keyrunbook.prices import AS_OF, together
 
 KNOWN = {"create_key.key_arn": "arn:key", "encrypt_workflow.workflow_arn": "arn:workflow"}
 
@@ -68,3 +70,90 @@ def test_a_plan_is_its_changes() -> None:
     assert (list(plan), len(plan)) == ([change], 1)
     assert not Plan("01_create_key")
     assert plan == Plan("01_create_key", (Change("kms", "create_key", {}, "why", "undo"),))
+
+
+def plan_of(*changes: Change, account: str = "111122223333") -> RunPlan:
+    return RunPlan("r1", "aws", "us-west-2", account, (Plan("01_create_key", changes),))
+
+
+def with_policy(policy: Any, **more: Any) -> Change:
+    return Change("kms", "put_key_policy", {"Policy": json.dumps(policy), **more}, "why", "undo")
+
+
+POLICY: dict[str, Any] = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Sid": "A", "Principal": {"AWS": ["x", "y"]}, "Action": ["kms:Decrypt"]},
+        {"Sid": "B", "Principal": "*", "Action": "kms:*"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (POLICY, True),
+        ({**POLICY, "Statement": POLICY["Statement"][::-1]}, True),
+        (dict(reversed(POLICY.items())), True),
+        ({**POLICY, "Statement": [{**POLICY["Statement"][0], "Action": "kms:Decrypt"}]}, False),
+        ({**POLICY, "Version": "2008-10-17"}, False),
+    ],
+)
+def test_policies_that_say_the_same_have_the_same_digest(other: Any, same: bool) -> None:
+    one, two = (digest(plan_of(with_policy(each)).to_dict()) for each in (POLICY, other))
+    assert (one == two) is same
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (with_policy(POLICY, clientToken="a"), True),
+        (with_policy(POLICY, KeyId="k"), False),
+        (Change("kms", "put_key_policy", {"Policy": json.dumps(POLICY)}, "other", "undo"), False),
+        (Change("kms", "create_key", {"Policy": json.dumps(POLICY)}, "why", "undo"), False),
+    ],
+)
+def test_the_digest_is_of_all_that_is_approved_and_of_no_token(change: Change, same: bool) -> None:
+    plain = digest(plan_of(with_policy(POLICY)).to_dict())
+    assert (digest(plan_of(change).to_dict()) == plain) is same
+
+
+def test_the_digest_is_of_the_place_too() -> None:
+    change = with_policy(POLICY)
+    other = plan_of(change, account="999988887777")
+    assert digest(plan_of(change).to_dict()) != digest(other.to_dict())
+
+
+def test_the_digest_outlives_the_ledgers_json() -> None:
+    content = plan_of(with_policy(POLICY, Tags=({"TagKey": "ü", "TagValue": "1"},))).to_dict()
+    assert digest(json.loads(json.dumps(content))) == digest(content)
+
+
+def test_a_document_is_in_a_plan_by_its_digest_only() -> None:
+    made = Change("imagebuilder", "create_workflow", {"data": "name: private"}, "why", "undo")
+    text = json.dumps(plan_of(made).to_dict())
+    assert "private" not in text
+    assert '"characters": 13' in text
+    other = Change("imagebuilder", "create_workflow", {"data": "name: Private"}, "why", "undo")
+    assert digest(plan_of(made).to_dict()) != digest(plan_of(other).to_dict())
+
+
+def test_what_is_known_is_filled_and_the_rest_stays_a_symbol() -> None:
+    value = ["${create_key.key_arn}", "${create_key.other}"]
+    assert fill(value, KNOWN, partly=True) == ["arn:key", "${create_key.other}"]
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        ([], "Costs nothing"),
+        (["iam:PutRolePolicy"], "Costs nothing"),
+        (["kms:CreateKey"], "In all 1 USD a month"),
+        (["kms:CreateKey", "kms:ReplicateKey"], "In all 2 USD a month"),
+        (["kms:EnableKeyRotation"], "1 USD a month more after each of the first two rotations"),
+        (["imagebuilder:CreateImage"], "EC2's prices"),
+    ],
+)
+def test_costs_come_from_the_dated_table(calls: list[str], said: str) -> None:
+    assert said in together(calls)
+    assert AS_OF in together(calls)
