@@ -807,7 +807,11 @@ def _carry_out(command: Command, options: dict[str, Any], more: dict[str, Any]) 
 
     pairs, file, as_json = (options.pop(name) for name in ("pairs", "file", "as_json"))
     given = _given(outputs_dir=options.pop("outputs"), **options) | more
-    parameters, _ = _load(pairs, file, given)
+    parameters, named = _load(pairs, file, given)
+    if parameters.approve is not None:  # with the parameters that the plan was made with
+        kept = _approved(parameters, _outputs_dir(parameters))["parameters"]
+        given |= {name: value for name, value in kept.items() if name not in named}
+        parameters, _ = _load(pairs, file, given)
     status, report = carry_out(command, parameters, click.echo if not as_json else _quiet)
     if as_json:
         whole = {**report, "exit_status": status}

@@ -176,6 +176,7 @@ class _Scope:
         self.alias = (self._arn("kms", parameters.key_alias),)
         path = workflow_path(parameters.workflow_type, parameters.workflow_name)
         self.workflow = (self.image_builder(f"{path}/*"),)
+        self.all_images = (self.image_builder("image/*"),)
         self.all_workflows = (self.image_builder("workflow/*"),)
         inventory = "05_revoke_access" in steps or (self.makes_key and "06_clean_up" in steps)
         self.readable = self.all_workflows if inventory else self.workflow
@@ -315,10 +316,10 @@ def _for_the_role(scope: _Scope) -> Conditions:
 def _build(scope: _Scope) -> Iterator[_Need]:
     make = ("imagebuilder:CreateImage", "imagebuilder:TagResource")
     yield _Need("Build", make, scope.images, scope.new)
-    looks = ["imagebuilder:GetImage"]
+    yield _Need("Image", ("imagebuilder:GetImage",), scope.all_images)
     if not scope.sandbox:
-        looks += ["imagebuilder:ListWorkflowExecutions", "imagebuilder:CancelImageCreation"]
-    yield _Need("Image", looks, scope.images, scope.own)
+        ends = ("imagebuilder:ListWorkflowExecutions", "imagebuilder:CancelImageCreation")
+        yield _Need("End", ends, scope.images, scope.own)
     yield _Need("Recipe", (_get(scope.recipe),), (scope.recipe,))
     machines = "imagebuilder:GetInfrastructureConfiguration"
     yield _Need("Machines", (machines,), (scope.machines,))
@@ -337,7 +338,7 @@ def _clean_up(scope: _Scope) -> Iterator[_Need]:
     yield _Need("Builds", ("imagebuilder:ListWorkflowBuildVersions",), scope.readable)
     yield _Need("Users", ("imagebuilder:ListImagePipelines", "imagebuilder:ListImages"))
     images = ("imagebuilder:ListImageBuildVersions", "imagebuilder:GetImage")
-    yield _Need("Images", images, (scope.image_builder("image/*"),))
+    yield _Need("Images", images, scope.all_images)
     if scope.builds and not scope.sandbox:
         yield _Need("NoImage", ("imagebuilder:DeleteImage",), scope.images, scope.own)
     yield _Need("NoWorkflow", ("imagebuilder:DeleteWorkflow",), scope.workflow, scope.own)

@@ -47,13 +47,15 @@ _OF_KMS = re.compile(r"\bkms\b", re.IGNORECASE)
 class Build:
     """How a build that used the workflow came out, as the role, or why none was made.
 
-    `decrypted` is None where no build observed it.
+    `decrypted` is None where no build observed it. `events` are the ids of its Decrypt's records,
+    as far as they were looked for.
     """
 
     when: str
     decrypted: bool | None
     status: str
     reason: str
+    events: tuple[str, ...] = ()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from keyrunbook.show.tables import build_table
@@ -156,9 +158,10 @@ def observe(
     if seen.status not in ENDED:
         cancel()
     decrypted, why = judged(seen, [], run.facts())
+    records = _decrypts(run, since, wait=decrypted is None)
     if decrypted is None:
-        decrypted, why = judged(seen, _decrypts(run, since), run.facts())
-    return Build(when, decrypted, seen.status, why)
+        decrypted, why = judged(seen, records, run.facts())
+    return Build(when, decrypted, seen.status, why, tuple(one.event_id for one in records))
 
 
 def look(run: Run, image_arn: str) -> Seen:
@@ -198,21 +201,28 @@ def judged(
     return None, f"not known: neither the state nor CloudTrail tells so far; {said}"
 
 
-def _decrypts(run: Run, since: datetime) -> list[Record]:
-    """The records of the role's Decrypts, waited for up to `event_wait_seconds`."""
-    skew = CLOCK_SKEW[run.target]
-    role, version = _role_and_version(run.facts())
-    source, until = history(run), run.now()
+def _decrypts(run: Run, since: datetime, *, wait: bool) -> list[Record]:
+    """The records of this build's Decrypts, waited for up to `event_wait_seconds` where asked.
 
-    def probe() -> list[Record] | Pending:
-        span = Span("EventName", DECRYPT, since - skew, until + skew)
-        found = [
+    What was before the build, or is an earlier build's, is not this one's.
+    """
+    role, version = _role_and_version(run.facts())
+    source, until = history(run), run.now() + CLOCK_SKEW[run.target]
+    span = Span("EventName", DECRYPT, since.replace(microsecond=0), until)
+    told = {event for one in run.ledger.of_kind("build") for event in one.get("events", ())}
+
+    def found() -> list[Record]:
+        return [
             one
             for one in source.search([span]).records
-            if is_refusal(one, role) or _is_use(one, role, version)
+            if one.event_id not in told and (is_refusal(one, role) or _is_use(one, role, version))
         ]
-        return found or Pending()
 
+    def probe() -> list[Record] | Pending:
+        return found() or Pending()
+
+    if not wait:
+        return found()
     answer = wait_for(run, probe, "the role's Decrypt in CloudTrail")
     return [] if isinstance(answer, NotYet) else answer
 

@@ -481,6 +481,7 @@ def build(run: Run, when: str) -> Build:
         decrypted=outcome.decrypted,
         status=outcome.status,
         reason=outcome.reason,
+        events=list(outcome.events),
         image_arn=run.facts().get("image_arn") if changes else None,
         since=since.isoformat(),
         until=run.now().isoformat(),
@@ -627,7 +628,10 @@ def given_back(run: Run) -> Finding:
         how = "the role's policy says what it said; the key policy is another account's"
     elif state.access.key_policy_text == found.key_policy:
         how = "the key policy is as it was, byte for byte"
-    elif lines := meanwhile(state, found):
+    elif meanwhile(state, found):
+        lines = policies.differences(
+            json.loads(found.key_policy or "{}"), state.access.key_policy or {}
+        )
         how = f"somebody changed the key policy meanwhile, and that stays: {_short(lines)}"
     else:
         how = "the key policy says what it said"
