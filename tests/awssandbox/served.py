@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import Any
 
 import botocore.session
@@ -30,6 +33,13 @@ steps:
 
 SESSION = botocore.session.Session()
 """One for all clients: it keeps the service models that it has read, which takes the most time."""
+
+_ON_PATH = shutil.which("aws")
+AWS = [sys.executable, "-m", "awscli"] if find_spec("awscli") else [_ON_PATH] if _ON_PATH else None
+"""The aws command: this environment's own, or else the one on PATH; None where there is none.
+
+As a module: the script that pip installs does not start in a folder with a space in its path.
+"""
 
 Credentials = tuple[str, str, str | None]
 """Access key id, secret access key, session token."""

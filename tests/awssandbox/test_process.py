@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -19,7 +18,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from awssandbox.clock import Clock
 from awssandbox.control import write_hand_off
 from botocore.config import Config
 from botocore.exceptions import ClientError, SSLError
-from served import ACCOUNT, DOCUMENT, REGION, START, Served
+from served import ACCOUNT, AWS, DOCUMENT, REGION, START, Served
 
 FIELDS = ["endpoint_url", "region", "account", "access_key_id", "secret_access_key", "ca_bundle"]
 LIMIT_S = 30
@@ -450,14 +448,6 @@ def test_tls(start: Callable[..., Process]) -> None:
 
 
 # The aws command ---------------------------------------------------------------------------------
-
-_ON_PATH = shutil.which("aws")
-AWS = [sys.executable, "-m", "awscli"] if find_spec("awscli") else [_ON_PATH] if _ON_PATH else None
-"""This environment's own, or else the one on PATH; None where there is none.
-
-As a module: the script that pip installs does not start in a folder with a space in its path.
-"""
-
 
 def cli(ready: dict[str, Any], *words: str) -> subprocess.CompletedProcess[str]:
     """`aws --endpoint-url … words`, with the credentials of a ready line."""

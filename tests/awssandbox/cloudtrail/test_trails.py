@@ -6,7 +6,10 @@ other operations' pages
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -279,3 +282,19 @@ def test_over_http(sandboxes: Callable[..., Served]) -> None:
     (shadow,) = there.describe_trails()["trailList"]
     assert there.get_trail_status(Name=shadow["TrailARN"])["IsLogging"] is True
     assert [record["eventName"] for record in served.records("CreateTrail")] == ["CreateTrail"]
+
+
+def test_what_keeps_trails_and_objects_is_loaded_when_the_first_is_made() -> None:
+    """The sandbox's start, and a look for trails where there are none, do without."""
+    code = (
+        "import sys\n"
+        "from in_process import Sandbox\n"
+        "made = Sandbox()\n"
+        "assert made.client('cloudtrail').describe_trails()['trailList'] == []\n"
+        "made.client('iam').list_users()\n"
+        "parts = ('awssandbox.s3', 'awssandbox.moto_s3', 'awssandbox.rest_xml')\n"
+        "loaded = [name for name in (*parts, 'moto.cloudtrail.models') if name in sys.modules]\n"
+        "assert loaded == [], loaded\n"
+    )
+    folder = str(Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
