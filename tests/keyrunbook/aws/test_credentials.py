@@ -17,7 +17,7 @@ from keyrunbook.sandboxes import Handoff, Sandbox
 
 pytestmark = pytest.mark.e2e
 
-Configure = Callable[[str, str], None]
+Configure = Callable[..., None]
 
 
 @pytest.fixture
