@@ -46,7 +46,8 @@ class Authoriser:
         if decision.outcome is iamaccess.Outcome.ALLOWED:
             return
         code, status = _REFUSAL[call.service]
-        text = iamaccess.denied_message(decision, self._request(call, access))
+        asked = self._request(call, access, self._found(call.caller))
+        text = iamaccess.denied_message(decision, asked)
         raise AwsError(code, text, status, record_code="AccessDenied")
 
     def decide(self, call: Call, access: Access) -> iamaccess.Decision:
@@ -54,39 +55,29 @@ class Authoriser:
 
         Raises AwsError where a policy has an element that cannot be judged.
         """
-        caller = call.caller
-        identity, boundary = self._identity(caller)
+        found = self._found(call.caller)
         policies = iamaccess.Policies(
-            identity=identity,
+            identity=_parsed(found.policies if found is not None else ()),
             resource=access.resource_policies,
             grants=access.grants,
-            boundary=boundary,
-            session=caller.session_policies,
+            boundary=_parsed(found.boundary if found is not None else ()),
+            session=call.caller.session_policies,
             service_control=(),
             resource_control=(),
         )
         try:
-            return iamaccess.decide(self._request(call, access), policies)
+            return iamaccess.decide(self._request(call, access, found), policies)
         except iamaccess.Unsupported as unsupported:
             place = f"policy {unsupported.policy!r}, {unsupported.pointer or 'as a whole'}"
             raise not_imitated(
                 f"{unsupported.element} ({place}), and the decision rests on it"
             ) from unsupported
 
-    def _request(self, call: Call, access: Access) -> iamaccess.Request:
-        context = {**self._global_conditions(call, access), **access.context}
+    def _request(self, call: Call, access: Access, found: IamPrincipal | None) -> iamaccess.Request:
+        context = {**_global_conditions(call, access, found), **access.context}
         return iamaccess.Request(
             call.caller.principal, access.action, access.resource, context, access.resource_account
         )
-
-    def _identity(
-        self, caller: Caller
-    ) -> tuple[tuple[iamaccess.Policy, ...], tuple[iamaccess.Policy, ...]]:
-        """The identity policies and the permissions boundary of a caller."""
-        found = self._found(caller)
-        if found is None:
-            return (), ()
-        return tuple(_parsed(found.policies)), tuple(_parsed(found.boundary))
 
     def _found(self, caller: Caller) -> IamPrincipal | None:
         """The user or role behind a caller; None for root, services, and what is gone."""
@@ -95,48 +86,50 @@ class Authoriser:
         found = None if arn is None else self._world.seen_principal(arn)
         return found if found is not None and found.unique_id == principal.unique_id else None
 
-    def _global_conditions(self, call: Call, access: Access) -> dict[str, iamaccess.ContextValue]:
-        """The condition keys that every request has.
 
-        Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
-        """
-        caller, principal = call.caller, call.caller.principal
-        found = self._found(caller)
-        keys: dict[str, iamaccess.ContextValue] = {
-            "aws:CurrentTime": call.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "aws:EpochTime": str(int(call.time.timestamp())),
-            "aws:RequestedRegion": call.region,
-            "aws:SecureTransport": caller.secure or caller.invoked_by is not None,
-            "aws:PrincipalIsAWSService": principal.kind == "service",
-            "aws:ViaAWSService": bool(caller.called_via),
-        }
-        resource_account = access.resource_account or principal.account
-        if resource_account is not None:
-            keys["aws:ResourceAccount"] = resource_account
-        if principal.kind == "service":
-            keys["aws:PrincipalServiceName"] = principal.arn
-            return keys
-        keys |= {
-            "aws:PrincipalArn": principal.role_arn or principal.arn,
-            "aws:PrincipalAccount": caller.account,
-            "aws:PrincipalType": _TYPES[principal.kind],
-            "aws:userid": caller.principal_id,
-            "aws:SourceIp": caller.source_ip,
-        }
-        if caller.user_name is not None and principal.kind == "user":
-            keys["aws:username"] = caller.user_name
-        if not caller.called_via:
-            keys["aws:UserAgent"] = caller.user_agent
-        else:
-            keys["aws:CalledVia"] = caller.called_via
-            keys["aws:CalledViaFirst"] = caller.called_via[0]
-            keys["aws:CalledViaLast"] = caller.called_via[-1]
-        if principal.kind == "session":
-            keys["aws:MultiFactorAuthPresent"] = False
-            if caller.session_created is not None:
-                keys["aws:TokenIssueTime"] = caller.session_created.strftime("%Y-%m-%dT%H:%M:%SZ")
-        tags = (found.tags if found is not None else None) or {}
-        return keys | {f"aws:PrincipalTag/{name}": value for name, value in tags.items()}
+def _global_conditions(
+    call: Call, access: Access, found: IamPrincipal | None
+) -> dict[str, iamaccess.ContextValue]:
+    """The condition keys that every request has; `found` is the user or role who calls.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    caller, principal = call.caller, call.caller.principal
+    keys: dict[str, iamaccess.ContextValue] = {
+        "aws:CurrentTime": call.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "aws:EpochTime": str(int(call.time.timestamp())),
+        "aws:RequestedRegion": call.region,
+        "aws:SecureTransport": caller.secure or caller.invoked_by is not None,
+        "aws:PrincipalIsAWSService": principal.kind == "service",
+        "aws:ViaAWSService": bool(caller.called_via),
+    }
+    resource_account = access.resource_account or principal.account
+    if resource_account is not None:
+        keys["aws:ResourceAccount"] = resource_account
+    if principal.kind == "service":
+        keys["aws:PrincipalServiceName"] = principal.arn
+        return keys
+    keys |= {
+        "aws:PrincipalArn": principal.role_arn or principal.arn,
+        "aws:PrincipalAccount": caller.account,
+        "aws:PrincipalType": _TYPES[principal.kind],
+        "aws:userid": caller.principal_id,
+        "aws:SourceIp": caller.source_ip,
+    }
+    if caller.user_name is not None and principal.kind == "user":
+        keys["aws:username"] = caller.user_name
+    if not caller.called_via:
+        keys["aws:UserAgent"] = caller.user_agent
+    else:
+        keys["aws:CalledVia"] = caller.called_via
+        keys["aws:CalledViaFirst"] = caller.called_via[0]
+        keys["aws:CalledViaLast"] = caller.called_via[-1]
+    if principal.kind == "session":
+        keys["aws:MultiFactorAuthPresent"] = False
+        if caller.session_created is not None:
+            keys["aws:TokenIssueTime"] = caller.session_created.strftime("%Y-%m-%dT%H:%M:%SZ")
+    tags = (found.tags if found is not None else None) or {}
+    return keys | {f"aws:PrincipalTag/{name}": value for name, value in tags.items()}
 
 
 _TYPES: Final[Mapping[str, str]] = {
@@ -149,6 +142,7 @@ _TYPES: Final[Mapping[str, str]] = {
 """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html"""
 
 
-def _parsed(documents: Iterable[Document]) -> Iterable[iamaccess.Policy]:
-    for name, text in documents:
-        yield iamaccess.parse_policy(text, kind="identity", name=name)
+def _parsed(documents: Iterable[Document]) -> tuple[iamaccess.Policy, ...]:
+    return tuple(
+        iamaccess.parse_policy(text, kind="identity", name=name) for name, text in documents
+    )
