@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from keyrunbook.execution.direct import Command
     from keyrunbook.execution.given import FromFile
-    from keyrunbook.execution.runner import Sandbox
+    from keyrunbook.execution.runner import Order, Sandbox
+    from keyrunbook.execution.selection import Selection
     from keyrunbook.parameters import Parameters, Target
     from keyrunbook.permissions import Where
 
@@ -57,6 +58,7 @@ def runbook() -> None:
     \b
     runbook run            all seven, on a sandbox of their own, to a verdict
     runbook plan           what they would change, call by call, to be approved
+    runbook resume         go on with a run that was killed, failed or was interrupted
     runbook lab            the same notebooks, to read and run by hand
     runbook runs           the runs so far, and how each ended
     runbook show           the story of one run
@@ -278,11 +280,8 @@ def _run(
     steps: str | None,
     as_json: bool,
 ) -> int:
-    from keyrunbook.execution.progress import progress_to
-    from keyrunbook.execution.runner import Order, run
     from keyrunbook.execution.selection import default_selection, parse_selection
     from keyrunbook.ledger import NAME, Ledger
-    from keyrunbook.parameters import event_wait_seconds
     from keyrunbook.steps import STEPS
 
     parameters, given = _load(pairs, file, options)
@@ -304,26 +303,124 @@ def _run(
     selection = chosen or default_selection(target, STEPS)
     _check(parameters, target, opened, selection.steps)
     _check_used(by_person, pairs, selection.steps)
-    order = Order(
+    order = _order(parameters, given, run_id, target, selection)
+    return _execute(order, opened, parameters, as_json)
+
+
+def _order(
+    parameters: Parameters, given: Iterable[str], run_id: str, target: Target, selection: Selection
+) -> Order:
+    """What is to be run: the parameters that were `given`, and the limits that they set."""
+    from keyrunbook.execution.runner import Order
+    from keyrunbook.parameters import event_wait_seconds
+    from keyrunbook.steps import STEPS
+
+    values = parameters.model_dump(mode="json")
+    return Order(
         run_id=run_id,
         target=target,
-        outputs_dir=outputs,
+        outputs_dir=_outputs_dir(parameters),
         selection=selection,
         all_steps=STEPS,
-        parameters={
-            name: value
-            for name, value in parameters.model_dump(mode="json").items()
-            if name in given
-        },
+        parameters={name: value for name, value in values.items() if name in given},
         cell_limit_s=parameters.cell_seconds + event_wait_seconds(parameters, target),
         start_limit_s=parameters.start_seconds,
     )
+
+
+def _execute(order: Order, opened: Mapping[str, Any], parameters: Parameters, as_json: bool) -> int:
+    """Runs the notebooks; gives the exit status."""
+    from keyrunbook.execution.progress import progress_to
+    from keyrunbook.execution.runner import run
+    from keyrunbook.ledger import Ledger
+
     progress = progress_to(sys.stderr if as_json else sys.stdout)
-    sandbox = _sandbox_for(opened, parameters) if target == "sandbox" else None
+    own = order.target == "sandbox" and order.to_do
+    sandbox = _sandbox_for(opened, parameters) if own else None
     result = run(order, progress, sandbox=sandbox, journal=Ledger)
     if as_json:
         click.echo(result.to_json(), nl=False)
     return COULD_NOT_BE_DONE if result.exit_status is None else result.exit_status
+
+
+@runbook.command(epilog=EXIT_STATUSES)
+@click.argument("run_id")
+@click.option(
+    "--outputs",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the runs' folders are. Default: outputs/ of the project.",
+)
+@click.option(
+    "--approve",
+    metavar="DIGEST",
+    help="Go on with the plan that is stored in the run under this digest. Default: the one that "
+    "was approved before, which stays approved.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print result.json on stdout and nothing else there; progress goes to stderr.",
+)
+def resume(run_id: str, outputs: Path | None, approve: str | None, as_json: bool) -> None:
+    """Go on with a run that was killed, failed or was interrupted, to its end.
+
+    Does the steps that are not done, with the steps and the parameters that the run was begun
+    with. Notebooks that were run by hand are gone on with too: with the default steps, and the
+    parameters that the ledger has. A call of which the run does not know whether AWS carried it
+    out is looked up in AWS first; nothing is made twice. Where nothing is left to do it says so,
+    and ends with the status that the run ended with.
+
+    
+    Examples:
+      runbook resume 20260131-4f1c9a
+      runbook resume 20260131-4f1c9a --json | jq -r .verdict
+    """
+    raise click.exceptions.Exit(
+        _resume(_given(run_id=run_id, outputs_dir=outputs, approve=approve), as_json)
+    )
+
+
+def _resume(options: dict[str, Any], as_json: bool) -> int:
+    from dataclasses import replace
+
+    from keyrunbook.execution.result import EXIT_STATUS_OF_VERDICT, stored_result
+    from keyrunbook.execution.runs import check_not_running, existing, how_it_ended, left_to_do
+    from keyrunbook.execution.selection import Selection, default_selection
+    from keyrunbook.ledger import NAME, Ledger
+    from keyrunbook.steps import STEPS
+
+    run_id, outputs = options["run_id"], _outputs_dir(_load((), None, options)[0])
+    folder = existing(outputs, run_id)
+    entries, result = Ledger(folder / NAME).entries(), stored_result(folder)
+    check_not_running(folder, result)
+    opened = next((entry for entry in entries if entry["kind"] == "opened"), {})
+    begun_with = result.get("parameters") or opened.get("parameters", {})
+    target: Target = opened.get("target") or result.get("target") or "sandbox"
+    kept = {name: value for name, value in begun_with.items() if name not in ("target", *options)}
+    options = {**options, "target": target, "outputs_dir": str(outputs)}
+    parameters, given = _load((), None, {**kept, **options})
+    stored = result.get("selection")
+    selection = (
+        default_selection(target, STEPS)
+        if stored is None
+        else Selection(tuple(stored["steps"]), stored["by_name"])
+    )
+    to_do = left_to_do(selection, result, entries)
+    ended = how_it_ended(folder, result)
+    if not to_do and result.get("status", "done") == "done":
+        click.echo(f"There is nothing to go on with: {ended}.", err=as_json)
+        if as_json:
+            click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        verdicts = [entry["verdict"] for entry in entries if entry["kind"] == "verdict"]
+        by_verdict = EXIT_STATUS_OF_VERDICT[verdicts[-1]] if verdicts else 0
+        return int(result.get("exit_status", by_verdict))
+    click.echo(f"It stood here: {ended}.", err=as_json)
+    _check(parameters, target, opened, to_do)
+    order = _order(parameters, given - {"target"}, run_id, target, selection)
+    done = frozenset(selection.steps) - frozenset(to_do)
+    return _execute(replace(order, done=done), opened, parameters, as_json)
 
 
 def _check(
@@ -684,7 +781,8 @@ def show(run_id: str, outputs: Path | None, head: str | None, as_json: bool) -> 
     out; findings, verdict, errors; what the run made and is left in AWS, by the ledger; and the
     ledger's head hash. Nothing is asked of AWS, nothing is written.
     """
-    from keyrunbook.execution.runs import existing, how_it_ended, stored_result
+    from keyrunbook.execution.result import stored_result
+    from keyrunbook.execution.runs import existing, how_it_ended
     from keyrunbook.ledger import NAME, Ledger
     from keyrunbook.show import story
 

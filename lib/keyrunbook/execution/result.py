@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from keyrunbook.errors import ParameterError
+from keyrunbook.execution.selection import Selection
+
 StepStatus = Literal["done", "failed", "skipped", "not run", "running"]
 RunStatus = Literal["running", "done", "failed", "interrupted"]
 Verdict = Literal["PROVED", "REFUTED", "NOT_YET"]
@@ -54,7 +57,10 @@ class RunError:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The whole of `result.json`; `account` to `events` are what the ledger says."""
+    """The whole of `result.json`; `account` to `events` are what the ledger says.
+
+    `selection` and `parameters` are what the run was begun with, and is gone on with.
+    """
 
     run_id: str
     target: str
@@ -73,6 +79,8 @@ class RunResult:
     events: tuple[str, ...] = ()
     steps: tuple[StepResult, ...] = ()
     error: RunError | None = field(default=None)
+    selection: Selection | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def step(self, name: str) -> StepResult:
         """The step of that name.
@@ -124,17 +132,36 @@ def write_result(result: RunResult) -> None:
     write_atomically(Path(result.outputs) / RESULT_FILE, result.to_json())
 
 
+def stored_result(folder: Path) -> Mapping[str, Any]:
+    """What `result.json` holds; nothing where there is none.
+
+    Raises ParameterError, naming the file, where it is not a result.
+    """
+    path = folder / RESULT_FILE
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        _ = result["status"], result["pid"], [StepResult(**step) for step in result["steps"]]
+        if result.get("selection") is not None:
+            Selection(**result["selection"])
+        dict(result.get("parameters", {}))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ParameterError(
+            f"{path} is damaged: {type(error).__name__}: {error}.",
+            "The ledger beside it holds what was done. Move the file away to go on without it: "
+            "with the default steps, and the parameters that the ledger has.",
+        ) from error
+    return dict(result)
+
+
 def earlier_steps(folder: Path) -> dict[str, StepResult]:
     """The steps that an earlier part of the same run ended, by name; {} for a new run.
 
-    A step that was `running` when its process was killed counts as failed. A file that is not a
-    result (damaged by hand) tells nothing, and is replaced.
+    A step that was `running` when its process was killed counts as failed.
+    Raises ParameterError where `result.json` is damaged.
     """
-    try:
-        stored = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-        steps = [StepResult(**step) for step in stored["steps"]]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return {}
+    steps = [StepResult(**step) for step in stored_result(folder).get("steps", ())]
     return {
         step.name: dataclasses.replace(step, status="failed") if step.status == "running" else step
         for step in steps

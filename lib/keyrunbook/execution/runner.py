@@ -24,7 +24,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import keyrunbook.errors
-from keyrunbook.errors import RunbookError
+from keyrunbook.aws.wait import NotYet, wait_until
+from keyrunbook.errors import RunbookError, RunBusy
 from keyrunbook.execution.progress import Progress
 from keyrunbook.execution.result import (
     EXIT_STATUS_OF_VERDICT,
@@ -70,6 +71,7 @@ class Order:
 
     `parameters`: the values that the notebooks get, by name; `run_id`, `outputs_dir` and `target`
     are added to them. `all_steps`: the runbook's steps in order, of which `selection` takes some.
+    `done`: those of the selection that an earlier part of the run has done, and that this leaves.
     """
 
     run_id: str
@@ -80,6 +82,12 @@ class Order:
     parameters: Mapping[str, Any]
     cell_limit_s: int = 3600
     start_limit_s: int = 60
+    done: frozenset[str] = frozenset()
+
+    @property
+    def to_do(self) -> tuple[str, ...]:
+        """The steps that are run."""
+        return tuple(name for name in self.selection.steps if name not in self.done)
 
     @property
     def folder(self) -> Path:
@@ -161,10 +169,14 @@ class _Run:
             started=_now(),
             steps=tuple(
                 StepResult(name, "not run")
-                if name in order.selection.steps
-                else earlier.get(name, StepResult(name, "skipped"))
+                if name in order.to_do
+                else earlier.get(
+                    name, StepResult(name, "done" if name in order.done else "skipped")
+                )
                 for name in order.all_steps
             ),
+            selection=order.selection,
+            parameters=order.parameters,
         )
 
     # What the engine tells.
@@ -192,6 +204,9 @@ class _Run:
             self._read_ledger()
             self._write()
             self._progress.started(self._result)
+            if not self._order.to_do:
+                self._end()
+                return self._result
             if sandbox is not None:
                 own = self._own = sandbox()
             if kernel is None:
@@ -210,7 +225,7 @@ class _Run:
             signals.ignore()
             cell = None if self._cell is None else self._cell[0] + 1
             what = str(error)
-            fix = f"To go on with this run: --run-id {self._order.run_id}."
+            fix = f"To go on with this run: runbook resume {self._order.run_id}"
             if own is not None:
                 fix = "Run it again: what it made was in a sandbox of its own, which ended with it."
             told = RunError("Interrupted", what, fix, INTERRUPTED, cell=cell)
@@ -247,7 +262,7 @@ class _Run:
 
     def _steps(self, kernel: WarmKernel) -> None:
         selection = self._order.selection
-        for name in selection.steps:
+        for name in self._order.to_do:
             if (
                 selection.after_proof(name)
                 and not selection.by_name
@@ -413,9 +428,9 @@ class _Run:
     # Small things.
 
     def _read_ledger(self) -> None:
-        """Takes over what the ledger knows; a verdict is a new one where one was asked for."""
+        """Takes over what the ledger knows; a verdict is a new one where one is looked for."""
         known: dict[str, Any] = {}
-        confirms = CONFIRM in self._order.selection.steps
+        confirms = CONFIRM in self._order.to_do
         for number, entry in enumerate(self._ledger.entries()):
             told = dict(facts_of(entry))
             if entry["kind"] == "opened":
@@ -487,17 +502,25 @@ class _Signals:
 def _alone(folder: Path, run_id: str) -> Iterator[None]:
     """Holds the run's lock, which the operating system lets go when this process ends.
 
+    Who asks whether a run is held takes its lock for a moment, which is waited for.
+
     Raises:
-        RunbookError: another process holds it.
+        RunBusy: another process holds it.
     """
     with (folder / ".lock").open("w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunbookError(
+
+        def hold() -> bool | None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            return True
+
+        if isinstance(wait_until(hold, limit_s=0.5, interval_s=0.02), NotYet):
+            raise RunBusy(
                 f"Run {run_id} is being run by another process.",
                 f"Wait for it, or see its process id in {folder / RESULT_FILE}.",
-            ) from error
+            )
         yield
 
 

@@ -7,15 +7,15 @@ live, and hold the run's lock, since a process id may have been given to somebod
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keyrunbook.errors import LedgerDamaged, ParameterError
-from keyrunbook.execution.result import RESULT_FILE
+from keyrunbook.errors import LedgerDamaged, ParameterError, RunBusy
+from keyrunbook.execution.result import RESULT_FILE, stored_result
+from keyrunbook.execution.selection import CONFIRM, Selection
 from keyrunbook.ledger import NAME, Ledger
 
 NAMED = 10  # runs that an error message names
@@ -83,25 +83,6 @@ def summary(outputs: Path, run_id: str) -> RunSummary:
     )
 
 
-def stored_result(folder: Path) -> Mapping[str, Any]:
-    """What `result.json` holds; nothing where there is none.
-
-    Raises ParameterError where it is not a result.
-    """
-    path = folder / RESULT_FILE
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        _ = result["status"], result["pid"], [(s["name"], s["status"]) for s in result["steps"]]
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ParameterError(
-            f"{path} is damaged: {type(error).__name__}: {error}.",
-            "The ledger beside it holds what was done.",
-        ) from error
-    return dict(result)
-
-
 def how_it_ended(folder: Path, result: Mapping[str, Any]) -> str:
     """In words, from what `result.json` says; without one, notebooks were run by hand."""
     if not result:
@@ -144,6 +125,42 @@ def _is_held(lock: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def check_not_running(folder: Path, result: Mapping[str, Any]) -> None:
+    """Raise RunBusy, naming the process, where the run's process lives."""
+    if result.get("status") == "running" and _lives(result["pid"]) and _is_held(folder / ".lock"):
+        raise RunBusy(
+            f"Run {folder.name} is being run by process {result['pid']}.",
+            "Wait until it has ended.",
+        )
+
+
+def left_to_do(
+    selection: Selection, result: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """The steps of the selection that a resumed run does, by its result and its ledger's entries.
+
+    A step is done where the ledger says so, unless the run was in it when it stopped: then its
+    notebook is not whole. 04 is done once it has a verdict that more records cannot change.
+    """
+    done: set[str] = set()
+    verdict = None
+    for entry in entries:
+        if entry["kind"] == "done":
+            done.add(entry["step"])
+        elif entry["kind"] == "verdict":
+            verdict = entry["verdict"]
+    stopped = ("failed", "running", "not run")
+    done -= {step["name"] for step in result.get("steps", ()) if step["status"] in stopped}
+    if verdict == "NOT_YET":
+        done.discard(CONFIRM)
+    return tuple(
+        name
+        for name in selection.steps
+        if name not in done
+        and (verdict != "REFUTED" or selection.by_name or not selection.after_proof(name))
+    )
 
 
 def existing(outputs: Path, run_id: str) -> Path:
