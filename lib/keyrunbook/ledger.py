@@ -192,6 +192,17 @@ class Ledger:
                 left.pop(entry.get("intent", newest), None)
         return list(left.values())
 
+    def served(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """The intents that AWS carried out, each with the outcome that says so."""
+        intents: dict[int, dict[str, Any]] = {}
+        newest = 0
+        for entry in self.entries():
+            if entry["kind"] == "intent":
+                newest = entry["n"]
+                intents[newest] = entry
+            elif entry["kind"] == "outcome" and entry["status"] == DONE:
+                yield intents[entry.get("intent", newest)], entry
+
     def facts(self) -> dict[str, Any]:
         """What the run knows so far; a later line overrides an earlier one."""
         known: dict[str, Any] = {}

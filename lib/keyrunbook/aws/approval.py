@@ -168,23 +168,11 @@ def _filled(run: Run, standing: Mapping[str, Any], step: str) -> list[Form]:
 def _remaining(run: Run, standing: Mapping[str, Any], step: str) -> list[Form]:
     """The approved changes of the step that AWS has not made since the approval."""
     left = _filled(run, standing, step)
-    for intent in _made(run, standing, step):
+    for intent, _ in run.ledger.served():
         form = _form(intent)
-        if form in left:
+        if intent["n"] > standing["n"] and intent["step"] == step and form in left:
             left.remove(form)
     return left
-
-
-def _made(run: Run, standing: Mapping[str, Any], step: str) -> list[Mapping[str, Any]]:
-    intents: list[Mapping[str, Any]] = []
-    made: list[Mapping[str, Any]] = []
-    for entry in run.ledger.entries():
-        if entry["n"] > standing["n"] and entry["step"] == step:
-            if entry["kind"] == "intent":
-                intents.append(entry)
-            elif entry["kind"] == "outcome" and entry["status"] == "done":
-                made.append(intents[-1])
-    return made
 
 
 def _begun(run: Run, standing: Mapping[str, Any], step: str) -> bool:

@@ -183,13 +183,11 @@ def made(run: Run, call: str) -> list[dict[str, Any]]:
 
     The outcome is written right after the call, so this holds too when a run died later on.
     """
-    served = []
-    asked: dict[str, Any] = {}
-    for entry in run.ledger.entries():
-        if entry["kind"] == "intent":
-            asked = entry["parameters"]
-        elif entry["kind"] == "outcome" and entry["call"] == call and entry["status"] == "done":
-            served.append({**asked, **entry["gives"]})
+    served = [
+        {**intent["parameters"], **outcome["gives"]}
+        for intent, outcome in run.ledger.served()
+        if intent["call"] == call
+    ]
     for plan in run.planned:
         served += [
             {**change.parameters, **{name: symbol(plan.step, name) for name in change.gives}}
