@@ -250,6 +250,10 @@ class _Signer(SigV4Auth):  # type: ignore[misc]
     def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
         return request.headers
 
+    def payload(self, request: AWSRequest) -> str:
+        # botocore's own makes the request ready to be sent first, which it never is.
+        return hashlib.sha256(request.data).hexdigest()
+
 
 class _S3Signer(_Signer):
     """S3 takes a path as it is: ``a//b`` and ``a/../b`` are keys.
