@@ -125,7 +125,10 @@ def administrators_policy(partition: str, account: str) -> Document:
 
 
 def trust_policy(account: str) -> Document:
-    """Who may assume the execution role: Image Builder, and only on behalf of this account."""
+    """Who may assume the execution role: Image Builder, and only on behalf of this account.
+
+    Image Builder has this name in every partition: AWS documents none that ends in .cn.
+    """
     return {
         "Version": VERSION,
         "Statement": [

@@ -133,6 +133,7 @@ def test_parameters_are_fields_of_the_model(path: Path, cells: list[dict[str, An
 def test_every_notebook_can_be_told_where_it_works(cells: list[dict[str, Any]]) -> None:
     names = list(parameters_of(cells))
     assert names[:5] == ["run_id", "outputs_dir", "target", "region", "profile"]
+    assert names[5:8] == ["account", "use_fips", "read_only"]
 
 
 def test_every_parameter_is_some_notebooks() -> None:

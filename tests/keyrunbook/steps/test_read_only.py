@@ -106,6 +106,10 @@ def test_the_command_stops_where_something_would_have_to_change(
     told = capsys.readouterr().out
     assert "kms:CreateKey" in told
     assert "read_only" in told
+    words.remove("--read-only")
+    assert _main([*words, "-p", "key_alias", "alias/audit"]) == 0
+    # And once it is so, there is nothing to say.
+    assert _main([*words, "--read-only", "-p", "key_alias", "alias/audit"]) == 0
 
 
 # On AWS, and where the parameters say another place
