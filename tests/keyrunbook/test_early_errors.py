@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from keyrunbook.cli import _check, _main
 from keyrunbook.errors import ParameterError
 from keyrunbook.parameters import Parameters
+from keyrunbook.sandboxes import HANDED_OVER, start_private
 from keyrunbook.steps import STEPS
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -59,3 +61,20 @@ def test_a_document_that_no_step_reads_is_not_looked_at() -> None:
     _check(parameters, "sandbox", {}, STEPS[:3])
     with pytest.raises(ParameterError):
         _check(parameters, "sandbox", {}, STEPS[:4])
+
+
+@pytest.mark.e2e
+def test_a_plan_that_aws_refuses_says_what_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = {"service": "kms", "operation": "DescribeKey", "fault": "expired_credentials"}
+    faults = tmp_path / "faults.json"
+    faults.write_text(json.dumps([{**rule, "times": "always"}]))
+    with start_private("--faults", str(faults)) as sandbox:
+        sandbox.ready()
+        monkeypatch.setenv(HANDED_OVER, str(sandbox.path))
+        assert _main(["plan", "--outputs", str(tmp_path / "runs")]) == 5
+    told = capsys.readouterr().err
+    assert told.startswith("Error: AWS refused DescribeKey: ExpiredTokenException: ")
+    assert "Renew the credentials" in told
+    assert "Traceback" not in told

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyrunbook.aws.refusals import explain
 from keyrunbook.plan import Plan, RunPlan
 from keyrunbook.steps.common import Forecast
 
@@ -25,7 +28,8 @@ CHANGING = (
 def plan_steps(run: Run, steps: Sequence[str]) -> RunPlan:
     """The plans of these steps, in order, from what is there now. Changes nothing in AWS.
 
-    Raises what the steps' `observe` and `plan` raise.
+    Raises what the steps' `observe` and `plan` raise; what AWS refuses, or cannot be asked, as one
+    of the run's own errors.
     """
     plans: list[Plan] = []
     ahead = run
@@ -40,5 +44,8 @@ def plan_steps(run: Run, steps: Sequence[str]) -> RunPlan:
 
 def _forecast(run: Run) -> Forecast:
     module = import_module(f"keyrunbook.steps.{run.step.split('_', 1)[1]}")
-    forecast: Forecast = module.forecast(run)
+    try:
+        forecast: Forecast = module.forecast(run)
+    except (ClientError, BotoCoreError) as error:
+        raise explain(error) from error
     return forecast
