@@ -128,8 +128,13 @@ class Clients:
     @property
     def is_aws(self) -> bool:
         """Whether the endpoints are AWS's own, by their host names."""
-        urls = (self(service).meta.endpoint_url for service in fips.NAMES)
-        return all((urlsplit(url).hostname or "").endswith(_aws_domains()) for url in urls)
+        return not any(map(self.foreign, fips.NAMES))
+
+    def foreign(self, service: str) -> str | None:
+        """The URL of a service's endpoint where it is not AWS's own, by its host name."""
+        url = str(self(service).meta.endpoint_url)
+        ours = (urlsplit(url).hostname or "").endswith(_aws_domains())
+        return None if ours else url
 
 
 @cache

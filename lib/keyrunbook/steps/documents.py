@@ -74,7 +74,11 @@ def _from_s3(run: Run, uri: str) -> Document:
             f"workflow_uri = {uri!r} has more than {LARGEST:,} bytes.",
             "Image Builder takes workflow documents of at most 64 KB: give a shorter one.",
         )
-    return Document(workflow_object(run.parameters, body), uri, _which(body, answer))
+    read = _which(body, answer)
+    elsewhere = run.clients.foreign("s3") if run.clients.is_aws else None
+    if elsewhere is not None:  # said wherever the object is: an AWS run's S3 is not AWS's
+        read["endpoint, not AWS's"] = elsewhere
+    return Document(workflow_object(run.parameters, body), uri, read)
 
 
 def _which(body: bytes, answer: Mapping[str, Any]) -> dict[str, str]:

@@ -215,7 +215,9 @@ def verify(run: Run) -> Findings:
                 "The document reads back as it was written",
                 present.get("data") == state.document,
                 ", ".join([f"{len(present.get('data', ''))} characters", *_object(state)]),
-                "" if state.uri is None else "The object in S3 is not the one that the workflow "
+                ""
+                if state.uri is None
+                else "The object in S3 is not the one that the workflow "
                 "was made from: create another version.",
             ),
         ],

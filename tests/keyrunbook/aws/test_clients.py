@@ -125,6 +125,17 @@ def test_an_endpoint_variable_that_names_another_host_is_seen(
     assert not aws_clients(None, "us-west-2").is_aws
 
 
+def test_the_endpoint_of_one_service_may_be_somebody_else_s(
+    on_aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 is asked only where a workflow document is there, so it does not count for the run."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")
+    clients = aws_clients(None, "us-west-2")
+    assert clients.is_aws
+    assert clients.foreign("s3") == "http://127.0.0.1:9000"
+    assert clients.foreign("kms") is None
+
+
 # FIPS
 
 
