@@ -209,9 +209,9 @@ def _what(run: Run) -> str:
 
 def _way_on(run: Run, step: str, name: str) -> str:
     return (
-        f"See it with: runbook show {run.run_id}. Approve it with: runbook run --run-id "
-        f"{run.run_id} --steps {step[:2]} --approve {name}, or in the notebook with "
-        f'approve = "{name}".'
+        f"Approve it by the notebook's button or its parameter approve, or with: runbook run "
+        f"--run-id {run.run_id} --steps {step[:2]} --approve {name} (this step's plan alone; "
+        f"runbook plan --run-id {run.run_id} shows it, and more steps at once)."
     )
 
 

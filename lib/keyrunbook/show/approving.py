@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from keyrunbook.session import Run
 
 
+_ASKS = "? Waits for approval: type the account's number or alias, then press Approve."
+
+
 class Approving:
     """A step's plan, all that it would change, and whether it is approved.
 
@@ -49,9 +52,13 @@ class Approving:
         return self._digest
 
     def form(self) -> Any:
-        """The field for the account, the button, and what came of it: an ipywidgets box."""
+        """Store the plan, and give the form to approve it.
+
+        The field for the account, the button, and what came of it: an ipywidgets box.
+        """
         import ipywidgets as widgets
 
+        self._stored()
         wide = widgets.Layout(width="auto")
         typed = widgets.Text(
             description="Account",
@@ -64,7 +71,7 @@ class Approving:
             disabled=True,
             tooltip="Approve this plan for the account that is typed",
         )
-        said = widgets.Label(self.words(), layout=wide)
+        said = widgets.Label(_ASKS, layout=wide)
         names = self._names()
 
         def typing(change: Any) -> None:

@@ -32,7 +32,7 @@ def test_the_button_waits_for_the_accounts_number(on_aws: Job) -> None:
     run, plan = whole_of(on_aws)
     approving = Approving(run, plan)
     said, (typed, button) = (lambda box: (box[0], box[1].children))(approving.form().children)
-    assert said.value.startswith(f"? Waits for approval, account {run.identity.account}")
+    assert said.value.startswith("? Waits for approval: type the account's number")
     for text, ready in (("", False), ("999999999999", False), (run.identity.account, True)):
         typed.value = text
         assert button.disabled is not ready
