@@ -278,6 +278,7 @@ class Parameters(BaseModel):
     adopt_statements: Annotated[
         bool,
         Field(
+            examples=[True],
             description="whether the run's key policy statement takes the place of those that "
             "somebody wrote by hand and that say the same; 06 then removes it",
         ),

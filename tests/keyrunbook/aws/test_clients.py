@@ -6,6 +6,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
+import botocore.session
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ConnectionClosedError
@@ -72,9 +73,9 @@ def test_a_call_sent_once_makes_one_key_where_the_sdk_would_make_two(tmp_path: P
 
 @pytest.mark.e2e
 def test_cloudtrail_s_record_names_the_project_and_its_version(clients: Clients) -> None:
-    clients.once("kms").list_aliases(Limit=1)
+    clients.once("imagebuilder").list_workflows(maxResults=1)
     found = clients("cloudtrail").lookup_events(
-        LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "ListAliases"}]
+        LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "ListWorkflows"}]
     )
     agents = {json.loads(one["CloudTrailEvent"])["userAgent"] for one in found["Events"]}
     assert agents
@@ -208,6 +209,13 @@ def test_fips_where_there_is_none_is_refused_with_the_regions(
         "have one in us-east-1, us-east-2, us-gov-east-1, us-gov-west-1, us-west-1, us-west-2; "
         "EC2 Image Builder itself in ca-central-1, ca-west-1, us-east-1"
     ) in caught.value.fix
+
+
+def test_s3_has_fips_endpoints_wherever_all_of_the_others_have() -> None:
+    """It is asked where a workflow document is there, so nothing more need be refused for it."""
+    table = botocore.session.Session().get_data("endpoints")
+    everywhere = frozenset.intersection(*fips.regions().values())
+    assert everywhere <= fips._by_table(table, "s3")
 
 
 def test_the_parameter_wins_over_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
