@@ -44,7 +44,8 @@ class Application:
         try:
             request = _request(environ)
         except AwsError as refusal:
-            answer = error("rest-json", refusal, "")
+            to_s3 = "/s3/aws4_request" in environ.get("HTTP_AUTHORIZATION", "")
+            answer = error("rest-xml" if to_s3 else "rest-json", refusal, "")
         else:
             answer = respond(self._world, request, connection)
         headers = {

@@ -210,6 +210,7 @@ def sandbox_clients(
             use_fips_endpoint=False,
             use_dualstack_endpoint=False,
             ignore_configured_endpoint_urls=True,
+            s3={"addressing_style": "path"},  # no name of a bucket's own to be looked up
         ),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from awssandbox.server import LARGEST_BODY
 from botocore.config import Config
 from served import AWS, REGION, Served, refusal
 
@@ -211,6 +212,14 @@ def test_what_is_not_imitated_is_refused(s3: Any, operation: str, more: dict[str
     code, status, text = refusal(getattr(s3, operation), Bucket="documents", **more)
     assert (code, status) == ("NotImplemented", 501)
     assert text.startswith("The sandbox does not imitate s3:")
+
+
+def test_a_body_that_is_too_large_is_refused(s3: Any) -> None:
+    code, status, text = refusal(
+        s3.put_object, Bucket="documents", Key="large", Body=b"x" * (LARGEST_BODY + 1)
+    )
+    assert (code, status) == ("RequestEntityTooLarge", 413)
+    assert f"at most {LARGEST_BODY} bytes" in text
 
 
 def test_a_bucket_in_the_host_s_name_is_refused(sandbox: Served, s3: Any) -> None:
