@@ -23,6 +23,7 @@ WORTH = (
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)\+00:00$")
 COLUMNS = ("what", "at", "by", "why", "undo", "outcome", "AWS gave", "because", "mend")
 
+_GRANT = "grant taken from KMS key"
 _MAKES = {
     "kms:CreateKey": ("KMS key", "key_arn"),
     "kms:CreateAlias": ("alias", "AliasName"),
@@ -32,6 +33,8 @@ _MAKES = {
     "iam:PutRolePolicy": ("policy of role", "RoleName"),
     "imagebuilder:CreateWorkflow": ("workflow", "workflow_arn"),
     "imagebuilder:CreateImage": ("image", "image_arn"),
+    "kms:DisableKey": ("emergency stop of KMS key", "KeyId"),
+    "kms:RevokeGrant": (_GRANT, "KeyId"),
 }
 """What a call makes, and the parameter or answer that names it."""
 _REMOVES = {
@@ -41,6 +44,9 @@ _REMOVES = {
     "iam:DeleteRole": ("role", "RoleName"),
     "iam:DeleteRolePolicy": ("policy of role", "RoleName"),
     "imagebuilder:DeleteWorkflow": ("workflow", "workflowBuildVersionArn"),
+    "imagebuilder:DeleteImage": ("image", "imageBuildVersionArn"),
+    "kms:EnableKey": ("emergency stop of KMS key", "KeyId"),
+    "kms:CreateGrant": (_GRANT, "KeyId"),
 }
 _NO_ANSWER = {
     "ConnectionClosedError",
@@ -126,7 +132,9 @@ def left(story: Sequence[Told]) -> list[Left]:
         if change.kind != "change" or change.status == "refused":
             continue
         call, sure = change.fields["call"], change.status == "done"
-        if call == "imagebuilder:CreateImage" and on_sandbox:
+        if call == "imagebuilder:CancelImageCreation" or (
+            call == "imagebuilder:CreateImage" and on_sandbox
+        ):
             continue
         if call in _REMOVES:
             thing = _thing(change, *_REMOVES[call])
@@ -157,6 +165,9 @@ def _thing(change: Told, noun: str, named_by: str) -> tuple[str, str]:
     name = str(known.get(named_by, f"(line {change.fields['n']} of the ledger)"))
     if noun == "policy of role":
         name = f"{name}: {known['PolicyName']}"
+    if noun == _GRANT:  # the grant that gives it back has another id
+        grant = change.fields["before"].get("grant", known)
+        name = f"{name}: {grant['GranteePrincipal']}, {', '.join(grant['Operations'])}"
     return noun, name
 
 

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keyrunbook.aws.wait import NotYet, Pending, wait_until
 from keyrunbook.parameters import check_build_account
-from keyrunbook.plan import Change, symbol
+from keyrunbook.plan import SYMBOL, Change, symbol
 from keyrunbook.proof import ARN_KEY, DECRYPT, Span
 from keyrunbook.records import IMAGE_BUILDER, KMS, Record
 from keyrunbook.show.waiting import WaitBar
+from keyrunbook.steps import presence
 from keyrunbook.steps.common import or_none
 from keyrunbook.steps.events import CLOCK_SKEW, INTERVAL_S, history, moment, wait_for
 
@@ -103,11 +104,16 @@ def planned(run: Run, step: str, when: str) -> tuple[Change, ...]:
         },
         why=f"a build uses the workflow as the execution role ({when})",
         undo="nothing to undo: the sandbox keeps no image",
-        gives={"image_arn": "imageBuildVersionArn"},
+        gives=dict.fromkeys(("image_arn", _arn_of(when)), "imageBuildVersionArn"),
     )
     if not on_aws:
         return (build,)
-    return _on_aws(run, build), cancellation(symbol(step, "image_arn"))
+    return _on_aws(run, build), cancellation(symbol(step, _arn_of(when)))
+
+
+def _arn_of(when: str) -> str:
+    """The name by which the run knows the image of the build at that moment."""
+    return f"image_arn_{when}"
 
 
 def _on_aws(run: Run, build: Change) -> Change:
@@ -273,7 +279,7 @@ def unfinished(run: Run) -> tuple[Change, ...]:
     if run.target == "sandbox":
         return ()
     told = {one.get("image_arn") for one in run.ledger.of_kind("build")}
-    untold = [arn for arn in _made(run) if arn not in told]
+    untold = [arn for arn in _made(run) if arn not in told and not SYMBOL.fullmatch(arn)]
     return tuple(cancellation(arn) for arn in untold if look(run, arn).status not in ENDED)
 
 
@@ -285,13 +291,14 @@ def left(run: Run) -> tuple[str, ...]:
     return tuple(
         arn
         for arn in _made(run)
-        if or_none(partial(get, imageBuildVersionArn=arn), "ResourceNotFoundException")
+        if SYMBOL.fullmatch(arn)
+        or or_none(partial(get, imageBuildVersionArn=arn), "ResourceNotFoundException")
     )
 
 
 def _made(run: Run) -> list[str]:
+    """The images of this run's builds; of those that are still to be made, the symbols."""
     return [
-        entry["gives"]["image_arn"]
-        for entry in run.ledger.of_kind("outcome")
-        if entry["call"] == "imagebuilder:CreateImage" and entry["status"] == "done"
+        next(str(value) for name, value in one.items() if name.startswith(_arn_of("")))
+        for one in presence.made(run, "imagebuilder:CreateImage")
     ]

@@ -46,7 +46,8 @@ def told(*lines: Line | list[Line]) -> list[Told]:
 
 MAKE_KEY = done("kms:CreateKey", {"key_arn": KEY}, Description="x")
 MAKE_FLOW = done("imagebuilder:CreateWorkflow", {"workflow_arn": FLOW}, name="w")
-POLICY = {"policy": {"a": 1}}
+POLICY = {"policy": '{"a": 1}'}
+GRANT = {"grant": {"GranteePrincipal": "arn:r", "Operations": ["Decrypt"]}}
 THERE = "there"
 LOST = "not known: the call has no outcome in the ledger"
 
@@ -77,14 +78,14 @@ LEFT: dict[str, tuple[list[Line | list[Line]], list[Left]]] = {
     "a policy that was put back as it was": (
         [
             done("kms:PutKeyPolicy", before=POLICY, KeyId=KEY, Policy='{"a": 2}'),
-            done("kms:PutKeyPolicy", before={"policy": {"a": 2}}, KeyId=KEY, Policy='{ "a": 1 }'),
+            done("kms:PutKeyPolicy", before={"policy": '{"a": 2}'}, KeyId=KEY, Policy='{ "a": 1 }'),
         ],
         [],
     ),
     "a policy of which nobody knows whether it was put back": (
         [
             done("kms:PutKeyPolicy", before=POLICY, KeyId=KEY, Policy='{"a": 2}'),
-            intent("kms:PutKeyPolicy", {"policy": {"a": 2}}, KeyId=KEY, Policy='{"a": 1}'),
+            intent("kms:PutKeyPolicy", {"policy": '{"a": 2}'}, KeyId=KEY, Policy='{"a": 1}'),
         ],
         [Left(f"changed policy of KMS key {KEY}", LOST)],
     ),
@@ -153,9 +154,39 @@ LEFT: dict[str, tuple[list[Line | list[Line]], list[Left]]] = {
         [opened("aws"), done("imagebuilder:CreateImage", {"image_arn": "arn:i"})],
         [Left("image arn:i", THERE)],
     ),
+    "a build on AWS that was cancelled, and whose image was removed": (
+        [
+            opened("aws"),
+            done("imagebuilder:CreateImage", {"image_arn": "arn:i"}),
+            done("imagebuilder:CancelImageCreation", imageBuildVersionArn="arn:i"),
+            done("imagebuilder:DeleteImage", imageBuildVersionArn="arn:i"),
+        ],
+        [],
+    ),
+    "two grants were taken, and one given back": (
+        [
+            done("kms:RevokeGrant", before=GRANT, KeyId=KEY, GrantId="g1"),
+            done(
+                "kms:RevokeGrant",
+                before={"grant": {**GRANT["grant"], "Operations": ["Encrypt"]}},
+                KeyId=KEY,
+                GrantId="g2",
+            ),
+            done("kms:CreateGrant", {"grant_id": "g3"}, KeyId=KEY, **GRANT["grant"]),
+        ],
+        [Left(f"grant taken from KMS key {KEY}: arn:r, Encrypt", THERE)],
+    ),
+    "an emergency stop": (
+        [done("kms:DisableKey", KeyId=KEY)],
+        [Left(f"emergency stop of KMS key {KEY}", THERE)],
+    ),
+    "an emergency stop that is over": (
+        [done("kms:DisableKey", KeyId=KEY), done("kms:EnableKey", KeyId=KEY)],
+        [],
+    ),
     "a call that no table knows is not passed over": (
-        [done("kms:CreateGrant", KeyId=KEY)],
-        [Left("made by kms:CreateGrant (line 1 of the ledger)", THERE)],
+        [done("kms:TagResource", KeyId=KEY)],
+        [Left("made by kms:TagResource (line 1 of the ledger)", THERE)],
     ),
 }
 

@@ -288,8 +288,9 @@ def test_on_aws_the_cells_of_05_apply_exactly_what_was_approved(
     before = text_of(aws, run)
     with pytest.raises(ApprovalRequired):
         revoke(run)
-    planned = plan_steps(run, [run.step])
-    digest = approval.store(run, planned, [run.step])
+    steps = [run.step, "06_clean_up"]
+    planned = plan_steps(run, steps)
+    digest = approval.store(run, planned, steps)
     run = aws_job.open("05", revoke_by=by, approve=digest)
     names = namespace(run)
     for code in cells():
@@ -301,13 +302,17 @@ def test_on_aws_the_cells_of_05_apply_exactly_what_was_approved(
     assert text_of(aws, run) == before
     made = [entry["call"] for entry in run.ledger.of_kind("intent", run.step)]
     # The sandbox's builds end by themselves: there was none to cancel.
-    approved = [one.call for plan in planned.plans for one in plan]
+    approved = [one.call for one in planned.plans[0]]
     assert made == [call for call in approved if call != "imagebuilder:CancelImageCreation"]
     assert approved.count("imagebuilder:CancelImageCreation") == 4
     note = run_plan_table(planned).note
     assert "EC2's prices for instance, volumes and snapshots while it builds" in note
     image = aws("imagebuilder").get_image(imageBuildVersionArn=run.facts()["image_arn"])["image"]
     assert image["tags"]["keyrunbook:run"] == run.run_id
+    # The same approval holds for the clean-up, which removes the four builds' images too.
+    assert {one.status for one in aws_job.do("06", approve=digest)} <= {"pass", "not checked"}
+    calls = [entry["call"] for entry in run.ledger.of_kind("intent", "06_clean_up")]
+    assert calls.count("imagebuilder:DeleteImage") == 4
 
 
 @pytest.mark.e2e
