@@ -197,10 +197,14 @@ def hook(event, arguments):
     if event in ("socket.getaddrinfo", "socket.gethostbyname"):
         connected.append(arguments[0])
 sys.addaudithook(hook)
-from jobs import Job
+from jobs import DOCUMENT, Job
 from pathlib import Path
-job = Job(Path(sys.argv[1]), "net")
+job = Job(Path(sys.argv[1]), "net", workflow_uri="s3://net-documents/folder/build.yaml")
 job.do("00")
+clients = job.open("00").clients
+where = {"LocationConstraint": clients.region}
+clients("s3").create_bucket(Bucket="net-documents", CreateBucketConfiguration=where)
+clients("s3").put_object(Bucket="net-documents", Key="folder/build.yaml", Body=DOCUMENT.encode())
 run = job.through("04")
 job.do("06")
 print(json.dumps({
@@ -214,6 +218,7 @@ HOSTILE = {
     "AWS_ENDPOINT_URL": "http://203.0.113.1:1",
     "AWS_ENDPOINT_URL_KMS": "http://203.0.113.2:1",
     "AWS_ENDPOINT_URL_CLOUDTRAIL": "http://203.0.113.3:1",
+    "AWS_ENDPOINT_URL_S3": "http://203.0.113.6:1",
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "not a secret",
     "AWS_SESSION_TOKEN": "token",
