@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -263,9 +263,51 @@ def _rows(one: Told, before: Told | None) -> Iterator[dict[str, str]]:
         yield {"what": "✗ not as it was approved", "at": at, "because": because}
     elif one.kind == "done":
         yield {"what": "the step came to its end", "at": at}
+    elif one.kind in _TOLD:
+        what, because = _TOLD[one.kind](fields)
+        yield {"what": what, "at": at, "because": because}
     else:  # a kind that only tells
         more = {name: value for name, value in fields.items() if name != "n"}
         yield {"what": one.kind.replace("_", " "), "at": at, "because": _pairs(more)}
+
+
+def _inventory(fields: Mapping[str, Any]) -> tuple[str, str]:
+    unknown = [f"not known: {one['what']} ({one['why']})" for one in fields["not_known"]]
+    return "workflows under the key", "\n".join([*fields["under_the_key"], *unknown]) or "none"
+
+
+def _access(fields: Mapping[str, Any]) -> tuple[str, str]:
+    lines = [
+        f"{principal}, {action} for {what}: {outcome}"
+        for principal, action, what, outcome, _, wanted in fields["cells"]
+        if wanted
+    ]
+    unread = [f"not read: {', '.join(fields['not_read'])}"] if fields["not_read"] else []
+    return f"who may use the key ({fields['when']})", "\n".join([*lines, *unread])
+
+
+def _revocation(fields: Mapping[str, Any]) -> tuple[str, str]:
+    before = fields["before"]
+    if before is None:
+        return f"the revocation goes on (by {fields['by']})", ""
+    kept = f"the ledger keeps the policies from before it, and {len(before['grants'])} grants"
+    return f"a revocation began (by {fields['by']})", kept
+
+
+def _in_use(fields: Mapping[str, Any]) -> tuple[str, str]:
+    lines = [f"{one['by']}: {one['how']}" for one in (*fields["workflow"], *fields["key"])]
+    lines += [f"not known: {one['what']} ({one['why']})" for one in fields["not_known"]]
+    return "who else uses workflow and key", "\n".join(lines) or "no use was seen"
+
+
+_TOLD: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
+    "inventory": _inventory,
+    "access": _access,
+    "revocation": _revocation,
+    "restored": lambda _: ("what the revocation took was given back", ""),
+    "in_use": _in_use,
+}
+"""What a line that only tells is called, and what it says."""
 
 
 def _planned(fields: Mapping[str, Any]) -> str:

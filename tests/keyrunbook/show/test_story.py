@@ -212,6 +212,41 @@ def test_an_intent_without_an_outcome_stays_by_itself() -> None:
 
 
 TEXT: list[tuple[list[Line], list[str]]] = [
+    (
+        [line("inventory", under_the_key=[FLOW], not_known=[{"what": "W", "why": "refused"}])],
+        ["workflows under the key", FLOW, "not known: W (refused)"],
+    ),
+    (
+        [
+            line(
+                "access",
+                when="revoked",
+                cells=[
+                    ["role", "kms:Decrypt", "a workflow", "DENIED", "nothing", True],
+                    ["role", "kms:Decrypt", "a component", "DENIED", "nothing", False],
+                ],
+                not_read=["boundary"],
+            )
+        ],
+        ["who may use the key (revoked)", "role, kms:Decrypt for a workflow: DENIED", "boundary"],
+    ),
+    (
+        [line("revocation", by="deny", before={"grants": [{}]}, left="{}")],
+        ["a revocation began (by deny)", "1 grants"],
+    ),
+    ([line("revocation", by="deny", before=None, left="{}")], ["the revocation goes on (by deny)"]),
+    ([line("restored")], ["what the revocation took was given back"]),
+    (
+        [
+            line(
+                "in_use",
+                workflow=[],
+                key=[{"by": "arn:someone", "how": "Encrypt at noon"}],
+                not_known=[{"what": "pipelines", "why": "refused"}],
+            )
+        ],
+        ["who else uses workflow and key", "arn:someone: Encrypt at noon", "pipelines (refused)"],
+    ),
     (MAKE_KEY, ["kms:CreateKey", "at: 2026-01-31T09:00:00.000Z", "why: because", "undo: undo it"]),
     (MAKE_KEY, ["outcome: ✓ done, request r-1", f"AWS gave: key_arn {KEY}"]),
     (MAKE_KEY[:1], ["outcome: ? not known: the ledger holds no outcome"]),
