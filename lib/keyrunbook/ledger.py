@@ -19,8 +19,8 @@ and a line that would be earlier than the one before it has that one's time. The
 - ``build``: how a build that used the workflow as the execution role came out
 - ``inventory``: which workflows are under the key, and what is not known of that
 - ``access``: what the role and the operator may do, `when` a revocation had come so far
-- ``revocation``: what was there `before` access is taken away (None: it goes on), and the key policy
-  as that leaves it; ``restored``: it was given back
+- ``revocation``: what was there `before` access is taken away (None: it goes on), and the key
+  policy as that leaves it; ``restored``: it was given back
 - ``in_use``: who else uses the workflow and the key, before either is deleted
 - ``lock_out_check``: a key policy that could not be judged before it was sent, and why
 - ``findings``, ``verdict``: what a step found
