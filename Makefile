@@ -10,16 +10,19 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help run test notebooks lab lint bench requirements clean
+.PHONY: help run test test-full notebooks lab lint bench requirements clean
 
 help:  ## list the tasks
-	@sed -n 's/^\([a-z]*\):[^#]*## /    make \1 | /p' Makefile | awk -F '|' '{printf "%-22s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /    make \1 | /p' Makefile | awk -F '|' '{printf "%-22s%s\n", $$1, $$2}'
 
 run: $(STAMP)  ## run the whole runbook on the embedded sandbox
 	@.venv/bin/runbook run $(ARGS)
 
 test: $(STAMP)  ## all tests: the fast ones, then servers and kernels, then the notebooks
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+test-full: $(STAMP)  ## the same, and a run killed at every point, not at a sample (half an hour)
+	@ALL_KILL_POINTS=1 $(VENV_PYTHON) -m pytest $(ARGS)
 
 notebooks: $(STAMP)  ## make the notebooks' committed outputs again
 	@$(VENV_PYTHON) -m keyrunbook.execution.reference $(ARGS)
