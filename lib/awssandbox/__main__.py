@@ -272,10 +272,21 @@ class _Process:
                 "secret_access_key": keys.secret_access_key,
             }
 
+        def faults(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+            from awssandbox.faults import Faults, parse
+
+            rules = parse(json.dumps(asked.get("rules")))
+            with self._world.lock:
+                schedule = self._world.faults or Faults(())
+                schedule.follow(rules)
+                self._world.faults = schedule
+            return {"rules": len(rules)}
+
         return {
             "status": status,
             "stop": stop,
             "advance": advance,
+            "faults": faults,
             "new-account": new_account,
         }
 

@@ -191,10 +191,14 @@ class Faults:
     """A schedule in use: its rules, how often each matched, and what is not seen yet."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = tuple(rules)
-        self._matched = [0] * len(self._rules)
+        self.follow(rules)
         self._known_at: dict[str, datetime] = {}
         self.late = Late()
+
+    def follow(self, rules: Sequence[Rule]) -> None:
+        """Go by these rules from now on, counted from 0. What is late already stays so."""
+        self._rules = tuple(rules)
+        self._matched = [0] * len(self._rules)
 
     def of_call(self, service: str, operation: str) -> Rule | None:
         """The fault of the next call of an operation from outside."""

@@ -205,6 +205,15 @@ class Parameters(BaseModel):
             "AWS, 120",
         ),
     ] = None
+    answer_seconds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3600,
+            examples=[60],
+            description="longest wait for the answer to one call; then it counts as lost",
+        ),
+    ] = 60
     start_seconds: Annotated[
         int,
         Field(

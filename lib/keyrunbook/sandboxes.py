@@ -114,9 +114,10 @@ def _alive(handoff: Handoff) -> bool:
 def command(handoff: Handoff, name: str, **fields: Any) -> dict[str, Any]:
     """Send one command to a sandbox's control channel.
 
-    The commands are ``status``, ``stop``, ``advance`` (`seconds`) and ``new-account``, which is
-    answered as a start is: with the credentials of a fresh account's administrator. What a
-    sandbox refuses it answers with an ``error``.
+    The commands are ``status``, ``stop``, ``advance`` (`seconds`); ``new-account``, which is
+    answered as a start is: with the credentials of a fresh account's administrator; and ``faults``
+    (`rules`, as docs/faults.md has them): what is to go wrong from now on. What a sandbox refuses
+    it answers with an ``error``.
 
     Raises Unreachable when nobody answers there.
     """

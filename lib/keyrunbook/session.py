@@ -229,13 +229,17 @@ def _check_needed(run: Run, needed: str | None) -> None:
 def _clients(target: Target, parameters: Parameters, opened: Mapping[str, Any] | None) -> Clients:
     region = parameters.region or (opened or {}).get("region")
     check_together(parameters, target, region)
-    read_only = parameters.read_only
+    read_only, answer_s = parameters.read_only, parameters.answer_seconds
     if target == "aws":
         return aws_clients(
-            parameters.profile, region, use_fips=parameters.use_fips, read_only=read_only
+            parameters.profile,
+            region,
+            use_fips=parameters.use_fips,
+            read_only=read_only,
+            answer_s=answer_s,
         )
     handoff = sandboxes.handed_over() or sandboxes.shared(parameters.start_seconds)
-    clients = sandbox_clients(handoff, region, read_only=read_only)
+    clients = sandbox_clients(handoff, region, read_only=read_only, answer_s=answer_s)
     clients.renew()
     return clients
 

@@ -242,6 +242,8 @@ def test_a_sandbox_from_its_ready_line_to_its_end(
         '{"command": "advance", "seconds": 1e300}',
         '{"command": "advance", "seconds": 1e12}',
         '{"command": "advance"}',
+        '{"command": "faults"}',
+        '{"command": "faults", "rules": [{"service": "kms"}]}',
         '{"command": "reset"}',
         '{"command": []}',
         "[]",
@@ -259,6 +261,14 @@ def test_a_sandbox_from_its_ready_line_to_its_end(
         assert who["Arn"] == f"arn:aws:iam::{one['account']}:user/administrator"
         assert client(one, "kms").create_key()["KeyMetadata"]["AWSAccountId"] == one["account"]
         assert len(client(one, "kms").list_keys()["Keys"]) == 1
+
+    rule = {"service": "kms", "operation": "ListKeys", "fault": "server_error", "times": "always"}
+    kms = client(fresh[0], "kms")
+    assert tell(hand_off, json.dumps({"command": "faults", "rules": [rule]})) == [{"rules": 1}]
+    with pytest.raises(ClientError, match="InternalFailure"):
+        kms.list_keys()
+    assert tell(hand_off, '{"command": "faults", "rules": []}') == [{"rules": 0}]
+    assert len(kms.list_keys()["Keys"]) == 1
 
     (stopped,) = tell(hand_off, '{"command": "stop"}')
     assert stopped == {"stopped": handed["instance_id"], "pid": served.process.pid}

@@ -15,7 +15,7 @@ from keyrunbook.parameters import Parameters
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 STARTS_A_RUN = ("00_preflight", "01_create_key")
 MAX_LINES = 8
-LIMITS = {"lookup_calls", "settle_seconds", "start_seconds", "cell_seconds"}
+LIMITS = {"lookup_calls", "settle_seconds", "answer_seconds", "start_seconds", "cell_seconds"}
 """Parameters that every step heeds and no notebook shows: who needs them gives them by name."""
 MAGIC = re.compile(r"^\s*[!%]", re.MULTILINE)
 LOGIC = (

@@ -25,6 +25,8 @@ from keyrunbook.aws.refusals import explain
 from keyrunbook.errors import CredentialsMissing, ParameterError, ReadOnly
 from keyrunbook.sandboxes import Handoff
 
+ANSWER_S = 60
+"""How long the answer to a call is waited for, where nothing else is said."""
 MAX_ATTEMPTS = 5
 """How often the AWS SDK sends a call at most, its first time included."""
 
@@ -170,21 +172,27 @@ class Identity:
 _ONE_ATTEMPT = Config(retries={"mode": "standard", "total_max_attempts": 1})
 
 
-def _config(mode: Literal["standard", "adaptive"], **more: Any) -> Config:
+def _config(mode: Literal["standard", "adaptive"], answer_s: float, **more: Any) -> Config:
     return Config(
         user_agent_extra=f"keyrunbook/{version('keyrunbook')}",
         retries={"mode": mode, "total_max_attempts": MAX_ATTEMPTS},
         connect_timeout=5,
-        read_timeout=60,
+        read_timeout=answer_s,
         **more,
     )
 
 
 @lru_cache(maxsize=1)
 def sandbox_clients(
-    handoff: Handoff, region: str | None = None, *, read_only: bool = False
+    handoff: Handoff,
+    region: str | None = None,
+    *,
+    read_only: bool = False,
+    answer_s: float = ANSWER_S,
 ) -> Clients:
     """Clients that reach `handoff`'s endpoint and nothing else, in `region` or the sandbox's.
+
+    A call whose answer takes longer than `answer_s` seconds counts as lost.
 
     They are kept for the next step in this process: to make them costs more than a step's calls.
     """
@@ -206,6 +214,7 @@ def sandbox_clients(
         verify=handoff.ca_bundle,
         config=_config(
             "standard",
+            answer_s,
             proxies={},
             use_fips_endpoint=False,
             use_dualstack_endpoint=False,
@@ -258,8 +267,11 @@ def aws_clients(
     *,
     use_fips: bool | None = None,
     read_only: bool = False,
+    answer_s: float = ANSWER_S,
 ) -> Clients:
     """Clients on the credentials of the AWS SDK's own chain.
+
+    A call whose answer takes longer than `answer_s` seconds counts as lost.
 
     Raises as `aws_session` does, ParameterError too where FIPS endpoints are asked for and the
     configuration names others, and CredentialsMissing when the chain finds no credentials.
@@ -274,7 +286,7 @@ def aws_clients(
             "The AWS SDK found no credentials.",
             "Log in (aws sso login), set a profile by --profile, or export credentials.",
         )
-    config = _config("adaptive", use_fips_endpoint=with_fips)
+    config = _config("adaptive", answer_s, use_fips_endpoint=with_fips)
     clients = Clients(session, session.region_name, config=config, read_only=read_only)
     if with_fips and not clients.is_aws:
         raise ParameterError(
