@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from keyrunbook.records import Record, parse_record
-from keyrunbook.steps.revoke_access import _is_refusal
+from keyrunbook.steps.builds import is_refusal
 
 ROLE = "arn:aws:iam::111122223333:role/Builder"
 
@@ -40,7 +40,7 @@ def record(**changed: Any) -> Record:
 
 
 def test_a_refusal_needs_no_request_parameters() -> None:
-    assert _is_refusal(record(), ROLE)
+    assert is_refusal(record(), ROLE)
 
 
 @pytest.mark.parametrize(
@@ -57,4 +57,4 @@ def test_a_refusal_needs_no_request_parameters() -> None:
     ids=str,
 )
 def test_what_is_no_refusal_of_the_role(changed: dict[str, Any]) -> None:
-    assert not _is_refusal(record(**changed), ROLE)
+    assert not is_refusal(record(**changed), ROLE)
