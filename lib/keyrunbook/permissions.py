@@ -246,6 +246,9 @@ def _create_key(scope: _Scope) -> Iterator[_Need]:
     if scope.makes_key:
         yield _Need("New", ("kms:CreateKey",), conditions=scope.new)
         yield _Need("Tag", ("kms:TagResource",), scope.keys, scope.new)
+        # A key whose CreateKey has no known outcome is found by its tag, among all.
+        yield _Need("Settle", ("kms:ListKeys",))
+        yield _Need("SettleTags", ("kms:ListResourceTags",), scope.keys)
     actions = ["kms:DescribeKey", "kms:GetKeyRotationStatus", "kms:EnableKeyRotation"]
     if scope.makes_key:  # KMS makes no key whose policy its maker could not put again
         actions.append("kms:PutKeyPolicy")
@@ -316,7 +319,8 @@ def _for_the_role(scope: _Scope) -> Conditions:
 def _build(scope: _Scope) -> Iterator[_Need]:
     make = ("imagebuilder:CreateImage", "imagebuilder:TagResource")
     yield _Need("Build", make, scope.images, scope.new)
-    yield _Need("Image", ("imagebuilder:GetImage",), scope.all_images)
+    images = ("imagebuilder:GetImage", "imagebuilder:ListImageBuildVersions")
+    yield _Need("Image", images, scope.all_images)
     if not scope.sandbox:
         ends = ("imagebuilder:ListWorkflowExecutions", "imagebuilder:CancelImageCreation")
         yield _Need("End", ends, scope.images, scope.own)

@@ -57,7 +57,7 @@ def test_iam_accepts_it_and_it_is_bound(given: dict[str, Any]) -> None:
     assert all("*" not in action for action in actions(document))
     for statement in document["Statement"]:
         bound = statement["Resource"] != "*" or "Condition" in statement
-        lists = ("Step00Look", "Step06Users")
+        lists = ("Step00Look", "Step01Settle", "Step06Users")
         assert bound or statement["Sid"] in lists, statement
 
 

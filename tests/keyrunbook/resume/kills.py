@@ -276,6 +276,8 @@ def killers(folder: Path, drivers: int, hosts: int) -> Iterator[Killers]:
     sandboxes_ = [sandboxes.start_private("--event-delay", "0") for _ in range(hosts)]
     running = [Driver() for _ in range(drivers)]
     try:
+        for host in sandboxes_:
+            host.ready()
         yield Killers(sandboxes_, running, folder)
     finally:
         for driver in running:

@@ -26,7 +26,7 @@ from keyrunbook.permissions import Where, operator_policy
 from keyrunbook.proof import Outcome
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox
 from keyrunbook.session import Run
-from keyrunbook.steps import STEPS, clean_up, confirm_events, inventory, revoke_access
+from keyrunbook.steps import STEPS, builds, clean_up, confirm_events, inventory, revoke_access
 
 pytestmark = pytest.mark.e2e
 
@@ -82,10 +82,31 @@ THE_STEPS: dict[str, Step] = {
 }
 
 
-def complaints(job: Job, steps: Iterable[str] = STEPS) -> Iterator[str]:
-    """What each step says that is not "pass", in order, up to an error."""
+LOST: dict[str, Callable[[Run], tuple[str, Any]]] = {
+    "01": lambda run: ("kms:CreateKey", {}),
+    "05": lambda run: (
+        "imagebuilder:CreateImage",
+        builds.planned(run, run.step, "before")[0].parameters,
+    ),
+}
+"""A call of a step of which the ledger has the intent alone, as a crash leaves it."""
+
+
+def lose(job: Job, number: str) -> None:
+    run = job.open(number)
+    call, parameters = LOST[number](run)
+    run.record("intent", call=call, parameters=dict(parameters), before={})
+
+
+def complaints(job: Job, steps: Iterable[str] = STEPS, losing: Iterable[str] = ()) -> Iterator[str]:
+    """What each step says that is not "pass", in order, up to an error.
+
+    `losing`: the numbers of the steps that go on after a lost call.
+    """
     for name in steps:
         try:
+            if name[:2] in losing:
+                lose(job, name[:2])
             for finding in THE_STEPS[name](job):
                 if finding.status != "pass":
                     yield f"{finding.status}: {finding.evidence}"
@@ -158,7 +179,7 @@ def a_trail(aws: Clients) -> None:
 
 def made_by_the_run(new_job: Callable[..., Job], aws: Clients) -> tuple[Job, Policy]:
     a_trail(aws)
-    job = new_job()
+    job = new_job(settle_seconds=0)
     return job, policy_for(job, aws, "sandbox")
 
 
@@ -208,7 +229,8 @@ def test_the_policy_is_enough(
 ) -> None:
     job, policy = SITUATIONS[situation](new_job, aws)
     operators.become(job.given["run_id"], policy)
-    said = list(complaints(job))
+    losing = [] if "key_arn" in job.given else [*LOST]
+    said = list(complaints(job, losing=losing))
     assert [one for one in said if not one.startswith("not checked")] == []
     assert [one for one in said for right in rights(situation) if right[2] in one] == []
     ledger = job.open("06").ledger
@@ -239,6 +261,14 @@ NOT_MISSED = {
     ("Step06Images", "imagebuilder:ListImageBuildVersions"),
     ("Step06Images", "imagebuilder:GetImage"),
 }
+
+
+ONLY_TO_SETTLE = {
+    ("Step01Settle", "kms:ListKeys"),
+    ("Step01SettleTags", "kms:ListResourceTags"),
+    ("Step05Image", "imagebuilder:ListImageBuildVersions"),
+}
+"""Missed only where a call of the step has no known outcome."""
 
 
 def rights(situation: str) -> list[tuple[str, str, str]]:
@@ -297,7 +327,8 @@ def test_each_permission_is_missed_by_name(
     operators.become(job.given["run_id"], without(policy, sid, action))
     named = re.compile(rf"(?<![\w:]){action}(?!\w)")
     said = []
-    for complaint in complaints(job, up_to(sid)):
+    losing = [sid[4:6]] if (sid, action) in ONLY_TO_SETTLE else []
+    for complaint in complaints(job, up_to(sid), losing):
         said.append(complaint)
         if named.search(complaint):
             return
