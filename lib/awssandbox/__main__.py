@@ -278,9 +278,9 @@ class _Process:
             rules = parse(json.dumps(asked.get("rules")))
             with self._world.lock:
                 schedule = self._world.faults or Faults(())
-                schedule.follow(rules)
+                matched = schedule.follow(rules)
                 self._world.faults = schedule
-            return {"rules": len(rules)}
+            return {"rules": len(rules), "matched_before": matched}
 
         return {
             "status": status,
@@ -298,7 +298,8 @@ def _warm() -> None:
     from awssandbox import services
 
     for name in services.MODULES:
-        services.service(name)
+        if name != "s3":  # the slowest to load, and few runs ask it
+            services.service(name)
 
 
 def _could_not(what: str, fix: str) -> int:
