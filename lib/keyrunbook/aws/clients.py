@@ -116,6 +116,11 @@ class Clients:
             answer = self("sts").get_caller_identity()
         except (ClientError, BotoCoreError) as error:
             raise explain(error) from error
+        except (EOFError, NotImplementedError) as error:  # as a terminal and a kernel say it
+            raise CredentialsMissing(
+                "The profile asks for an MFA code, and nobody can type it here.",
+                "Export credentials of a session that has MFA, or log in by aws sso login.",
+            ) from error
         return Identity(answer["Arn"], answer["Account"])
 
     def renew(self) -> None:

@@ -93,6 +93,28 @@ def test_a_profile_that_assumes_a_role(
         assert operator.arn.endswith(":assumed-role/Op/ann")
 
 
+def test_a_profile_that_asks_for_an_mfa_code_where_nobody_can_type(
+    handoff: Handoff, configure: Configure
+) -> None:
+    iam = f"arn:aws:iam::{handoff.account}"
+    configure(
+        "[profile operator]\nregion = us-west-2\nsource_profile = base\n"
+        f"role_arn = {iam}:role/Op\nmfa_serial = {iam}:mfa/ann\n",
+        f"[base]\n{keys(handoff)}",
+    )
+    code = "from keyrunbook.aws.clients import aws_clients; aws_clients('operator', None).identity"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,  # no terminal
+        timeout=60,
+        check=False,
+    )
+    assert "CredentialsMissing: The profile asks for an MFA code" in done.stderr, done.stderr
+
+
 def test_a_process_that_gives_credentials(
     handoff: Handoff, configure: Configure, tmp_path: Path
 ) -> None:
