@@ -255,7 +255,7 @@ def test_revoking_closes_both_paths_and_restoring_opens_both() -> None:
     assert policies.same(json.loads(closed.changes[0].parameters["Policy"]), START)
     assert calls(revoke_access.first_path(closed)) == ["kms:PutKeyPolicy"]
     assert calls(revoke_access.plan(revoking(UNGRANTED), PARAMETERS)) == []
-    saved = found(revoking(), START)
+    saved = replace(found(revoking(), START), key_policy=json.dumps(WANTED_KEY_POLICY, indent=7))
     opened = revoke_access.restore(revoking(UNGRANTED), saved)
     assert calls(opened) == ["kms:PutKeyPolicy", "iam:PutRolePolicy"]
     assert opened.changes[0].parameters["Policy"] == saved.key_policy
