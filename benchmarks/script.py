@@ -22,6 +22,7 @@ def main(outputs: str) -> None:
             create_key,
             encrypt_workflow,
             grant_access,
+            inventory,
             preflight,
             revoke_access,
         )
@@ -58,6 +59,12 @@ def main(outputs: str) -> None:
         assert verdict.outcome.value == "PROVED", verdict
 
         run = open_step("05_revoke_access", parameters)
+        inventory.workflows(run)
+        inventory.ways(run)
+        revoke_access.open_paths(run)
+        revoke_access.forecast(run)
+        revoke_access.give_back(run, revoke_access.unfinished(run))
+        revoke_access.who_may(run, "before")
         revoke_access.build(run, "before")
         plan = revoke_access.plan(revoke_access.observe(run), parameters)
         revoke_access.apply(run, revoke_access.first_path(plan))
@@ -65,9 +72,10 @@ def main(outputs: str) -> None:
         revoke_access.who_may(run)
         revoke_access.apply(run, revoke_access.plan(revoke_access.observe(run), parameters))
         revoke_access.build(run, "both")
-        revoke_access.who_may(run)
+        revoke_access.who_may(run, "revoked")
         revoke_access.refused_records(run)
-        revoke_access.apply(run, revoke_access.restore(revoke_access.observe(run), parameters))
+        revoke_access.changed_meanwhile(run)
+        revoke_access.give_back(run, revoke_access.restoration(run))
         revoke_access.build(run, "restored")
         revoke_access.verify(run)
 
