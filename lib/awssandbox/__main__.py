@@ -8,6 +8,7 @@ idle time-out), 2 wrong usage, 5 could not start, 130 ended by a signal.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -154,6 +155,7 @@ class _Process:
 
     def run(self) -> int:
         """Serve until the end."""
+        gc.disable()  # until all is loaded; `_warm` enables it
         from awssandbox.control import Control, write_hand_off
         from awssandbox.server import Application, Server, tls_context
 
@@ -292,14 +294,21 @@ class _Process:
 
 
 def _warm() -> None:
-    """Load what the first encrypted workflow needs, while nobody waits for it."""
-    import aws_encryption_sdk  # noqa: F401
+    """Load what the first encrypted workflow needs, while nobody waits for it.
 
-    from awssandbox import services
+    What is loaded stays: the garbage collector need not look at it, neither now nor later.
+    """
+    try:
+        import aws_encryption_sdk  # noqa: F401
 
-    for name in services.MODULES:
-        if name != "s3":  # the slowest to load, and few runs ask it
-            services.service(name)
+        from awssandbox import services
+
+        for name in services.MODULES:
+            if name != "s3":  # the slowest to load, and few runs ask it
+                services.service(name)
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _could_not(what: str, fix: str) -> int:

@@ -44,9 +44,11 @@ def prepare(modules: tuple[str, ...] = PRELOADED, later: tuple[str, ...] = LATER
     """
     global _start
     _start = _Start(dict(os.environ), os.getcwd())
+    # Each reset collects garbage; what is imported is none, and need not be looked at, now or then.
+    gc.disable()
     _load(modules)
-    # Each reset collects garbage; what is imported is none, and need not be looked at again.
     gc.freeze()
+    gc.enable()
     threading.Thread(target=_load, args=(later,), name="preload", daemon=True).start()
 
 
