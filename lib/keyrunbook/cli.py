@@ -893,7 +893,8 @@ def emergency_stop(undo: bool, **options: Any) -> None:
     """Disable the run's key: nobody can use it, for anything, until it is enabled again.
 
     It breaks more than `runbook revoke`, and faster: the workflows that nobody can read then are
-    listed by name. Nothing is lost; --undo enables the key.
+    listed by name. Nothing is lost; --undo enables the key. It needs kms:DisableKey and
+    kms:EnableKey, which no step needs.
     """
     from keyrunbook.execution import direct
 

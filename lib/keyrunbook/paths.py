@@ -75,7 +75,16 @@ def changed(
 
 
 def _open(requests: Sequence[Request], policies: Policies) -> Iterator[Path]:
-    """Each path that is open with all Denies in place and every other path away."""
+    """Each path that is open with all Denies in place and every other path away.
+
+    Of a layer that was not read one path says that there may be some.
+    """
+    layers_read = (
+        (BY_KEY, policies.resource), (BY_OWN, policies.identity), (BY_GRANT, policies.grants),
+    )  # fmt: skip
+    for kind, read in layers_read:
+        if read is None:
+            yield Path(kind, "not read", "it could not be read")
     key = tuple(policies.resource or ())
     denies = replace(
         policies,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,13 @@ def test_what_cannot_be_judged_may_be_open() -> None:
     (found,) = paths.of_role(read([ROOT, doubtful]))
     assert (found.kind, found.name) == (BY_KEY, "WorkflowKeyUser1")
     assert "IpAddress is not supported" in found.doubt
+
+
+def test_what_was_not_read_may_be_open() -> None:
+    known = read([ROOT, OURS], {"own": OWN})
+    unread = replace(known, policies=replace(known.policies, resource=None, grants=None))
+    found = [(one.kind, one.name, bool(one.doubt)) for one in paths.of_role(unread)]
+    assert found == [(BY_KEY, "not read", True), (BY_GRANT, "not read", True)]
 
 
 def test_what_a_revocation_would_leave_open() -> None:

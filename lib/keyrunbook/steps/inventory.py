@@ -167,7 +167,10 @@ def ways(run: Run) -> Table:
     """Who can use the key, by which path, as it is written now; of two principals also whether."""
     facts = run.facts()
     key_arn = facts["key_arn"]
-    rows = [*_statements(presence.key_policy(run, key_arn))]
+    unknown: list[tuple[str, str]] = []
+    policy = _read(partial(presence.key_policy, run, key_arn), paths.BY_KEY, unknown)
+    grants = _read(partial(presence.grants, run, key_arn), paths.BY_GRANT, unknown)
+    rows = [*_statements(policy or {})]
     read = who.read(run.clients, key_arn, facts["role_name"]) if "role_name" in facts else None
     operator = who.operator(run.clients, key_arn)
     judged: list[tuple[str, Iterable[paths.Path]]] = [(OPERATOR, paths.of_operator(operator))]
@@ -179,7 +182,8 @@ def ways(run: Run) -> Table:
             (one.kind, principal, one.name, f"? {one.doubt}" if one.doubt else "✓ open")
             for one in found
         ]
-    rows += _grants(run, key_arn)
+    rows += _grants(grants or [])
+    rows += [(kind, "", "", f"? not known: {why}") for kind, why in unknown]
     rows.append(
         (paths.BY_OWN, "other principals of the account", "", "not enumerated: each may have some")
     )
@@ -208,11 +212,7 @@ def _principals(statement: Mapping[str, Any]) -> str:
     return ("all but " if "NotPrincipal" in statement else "") + ", ".join(flat)
 
 
-def _grants(run: Run, key_arn: str) -> Iterator[tuple[str, str, str, str]]:
-    unknown: list[tuple[str, str]] = []
-    found = _read(lambda: presence.grants(run, key_arn), "grants", unknown)
-    for one in found or ():
+def _grants(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+    for one in found:
         said = ", ".join(one["Operations"]) + (" (constrained)" if one.get("Constraints") else "")
         yield (paths.BY_GRANT, one["GranteePrincipal"], one["GrantId"], said)
-    for what, why in unknown:
-        yield (paths.BY_GRANT, what, "", f"? not known: {why}")

@@ -17,7 +17,7 @@ policy as it leaves it) and ``restored``. Between the two it is open, also after
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -186,15 +186,19 @@ def open_paths(run: Run) -> Table:
     found = paths.of_role(read)
     after = _after(read, state, run.parameters)
     stay = set(found if after is None else paths.of_role(after))
-    rows = [
-        (one.kind, one.name, "✗ stays open" if one in stay else "✓ closed", one.doubt)
-        for one in found
-    ]
-    note = f"What stays open is not of this run. {BY_DENY}" if stay else ""
+    rows = [(one.kind, one.name, _becomes(one, stay), one.doubt) for one in found]
+    sure = any(not one.doubt for one in stay)
+    note = f"What stays open is not of this run. {BY_DENY}" if sure else ""
     if read.refused:
         note += f" Not read: {', '.join(read.refused)}."
     columns = ("path", "by", "after the revocation", "not decided")
     return Table("Open paths of the execution role", columns, rows, note.strip())
+
+
+def _becomes(path: paths.Path, stay: Collection[paths.Path]) -> str:
+    if path not in stay:
+        return "✓ closed"
+    return "? not known" if path.doubt else "✗ stays open"
 
 
 def _after(read: access.Read, state: State, parameters: Parameters) -> access.Read | None:
@@ -234,8 +238,8 @@ def restore(state: State, saved: Saved | None) -> Plan:
     if given is not None and not policies.same(given, before.role_policy):
         changes.append(put_role_policy(before.place, before.role_name, before.role_policy, given))
     changes += [
-        _create_grant(before.key_arn, one)
-        for one in saved.grants
+        _create_grant(before.key_arn, one, f"grant_id_{number}")
+        for number, one in enumerate(saved.grants)
         if not any(_alike(one, there) for there in state.grants or ())
     ]
     if changes and before.role_arn is None:
@@ -285,7 +289,7 @@ def meanwhile(state: State, saved: Saved | None) -> list[str]:
     return policies.differences(left, now)
 
 
-def _create_grant(key_arn: str, grant: Grant) -> Change:
+def _create_grant(key_arn: str, grant: Grant, name: str) -> Change:
     given = {name: value for name, value in grant.items() if name != "GrantId"}
     return Change(
         "kms",
@@ -293,7 +297,7 @@ def _create_grant(key_arn: str, grant: Grant) -> Change:
         {"KeyId": key_arn, **given},
         why="path 3 again: the grant as it was, under another id",
         undo="RevokeGrant",
-        gives={"grant_id": "GrantId"},
+        gives={name: "GrantId"},
     )
 
 

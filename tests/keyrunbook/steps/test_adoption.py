@@ -15,7 +15,7 @@ from keyrunbook.findings import Finding
 from keyrunbook.plan import Plan
 from keyrunbook.proof import Outcome
 from keyrunbook.sandboxes import Sandbox
-from keyrunbook.steps import revoke_access
+from keyrunbook.steps import inventory, revoke_access
 
 pytestmark = pytest.mark.e2e
 
@@ -120,6 +120,8 @@ def test_a_key_in_a_central_account_is_used_and_never_changed(
     assert job.do("04").outcome is Outcome.PROVED
 
     run = job.open("05")
+    assert any(row[3].startswith("? not known") for row in inventory.ways(run).rows)
+    assert revoke_access.open_paths(run).rows
     assert revoke_access.build(run, "before").decrypted is True
     plan = revoke_access.plan(revoke_access.observe(run), run.parameters)
     assert calls(plan) == ["iam:DeleteRolePolicy"]
