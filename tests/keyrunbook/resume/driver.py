@@ -1,9 +1,14 @@
 """Executes the runbook's notebooks in plain Python processes, each killed at a given point.
 
-A point is a moment before, or after, something outside of the process changes: a request is sent,
-a request was served (its answer is lost), a line of the ledger is written, was written, or was
-written in part. Points are counted in the order in which they come. At the one that is asked for
-the process kills itself with SIGKILL: nothing is tidied up.
+A point is a moment before a request is sent, after it was served (its answer is lost), before a
+line of the ledger is written, when it is written in part, and after that. Points are counted in the
+order in which they come. At the one that is asked for the process kills itself with SIGKILL:
+nothing is tidied up.
+
+What a killed process leaves is the ledger and what AWS holds. Points between which neither changes
+leave the same, and are told as one state: before a line is written is as after the request before
+it; before and after a request that only reads are the same. GetWorkflow counts as a change: it
+leaves the record of its Decrypt, which the proof looks for.
 
 This is a process that has imported all that the notebooks import, and forks: one process for each
 request of a line of JSON on stdin, which it answers on stdout when that process has ended.
@@ -24,12 +29,21 @@ from pathlib import Path
 from typing import Any
 
 import botocore.httpsession
+import botocore.session
 import nbformat
 from keyrunbook.aws.clients import sandbox_clients
+from keyrunbook.aws.reading import WORDS, reads
 from keyrunbook.execution import warm
 from keyrunbook.ledger import Ledger
 from keyrunbook.parameters import project_dir
 from keyrunbook.steps import STEPS
+
+ONLY_READ = {
+    operation
+    for service in WORDS
+    for operation in botocore.session.get_session().get_service_model(service).operation_names
+    if reads(service, operation) and operation != "GetWorkflow"
+}
 
 
 class Points:
@@ -38,11 +52,17 @@ class Points:
     def __init__(self, fatal: int | None) -> None:
         self._fatal = fatal
         self.names: list[str] = []
+        self.states: list[int] = []
 
-    def at(self, name: str, before_dying: Callable[[], None] = lambda: None) -> None:
+    def at(
+        self, name: str, *, changed: bool = False, before_dying: Callable[[], None] | None = None
+    ) -> None:
+        """A point; `changed`: what is left differs from what was left at the point before."""
         self.names.append(name)
+        self.states.append((self.states[-1] if self.states else 0) + changed)
         if len(self.names) == self._fatal:
-            before_dying()
+            if before_dying is not None:
+                before_dying()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -55,7 +75,7 @@ def watch(points: Points) -> None:
         name = _operation(request)
         points.at(f"{name}: to be sent")
         answer = send(self, request)
-        points.at(f"{name}: served, the answer is lost")
+        points.at(f"{name}: served, the answer is lost", changed=name not in ONLY_READ)
         return answer
 
     def watched_append(self: Ledger, kind: str, **fields: Any) -> int:
@@ -64,8 +84,8 @@ def watch(points: Points) -> None:
         points.at(f"{name}: to be written")
         before = self.path.stat().st_size if self.path.exists() else 0
         n = append(self, kind, **fields)
-        points.at(f"{name}: torn", lambda: _tear(self.path, before))
-        points.at(f"{name}: written")
+        points.at(f"{name}: torn", changed=True, before_dying=lambda: _tear(self.path, before))
+        points.at(f"{name}: written", changed=True)
         return n
 
     session.send = watched_send
@@ -124,7 +144,7 @@ def job(order: dict[str, Any], report: Path) -> None:
         error = None
     except BaseException:  # noqa: BLE001 - told to who ordered it, in a report
         error = traceback.format_exc()
-    report.write_text(json.dumps({"points": points.names, "error": error}))
+    report.write_text(json.dumps({"points": points.names, "states": points.states, "error": error}))
 
 
 def serve() -> None:

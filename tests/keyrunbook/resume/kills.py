@@ -29,6 +29,21 @@ NAMES = Parameters()
 
 
 @dataclass(frozen=True)
+class Points:
+    """The points of a run, in order, and for each the number of the state that it leaves."""
+
+    names: Sequence[str]
+    states: Sequence[int]
+
+    def of_states(self) -> list[list[int]]:
+        """The numbers (from 1) of the points of each state."""
+        found: dict[int, list[int]] = {}
+        for number, state in enumerate(self.states, 1):
+            found.setdefault(state, []).append(number)
+        return list(found.values())
+
+
+@dataclass(frozen=True)
 class Kills:
     """One run: the points at which its processes are killed, one after the other."""
 
@@ -248,13 +263,13 @@ class Killers:
         for number in range(len(drivers)):
             self._free.put(number)
 
-    def points(self) -> list[str]:
-        """The points of a run that nobody kills, in order."""
+    def points(self) -> Points:
+        """The points of a run that nobody kills."""
         account = Account(self._hosts[0], self._folder)
         answer = self._drivers[0].do(**account.order("06_clean_up"))
         assert (answer["status"], answer["error"]) == (0, None), answer
         assert [*wrong_when_gone(account), *wrong_in_the_ledger(account)] == []
-        return list(answer["points"])
+        return Points(answer["points"], answer["states"])
 
     def all_of(self, orders: Iterable[Kills]) -> list[Came]:
         """How each came out."""
