@@ -191,14 +191,20 @@ class Faults:
     """A schedule in use: its rules, how often each matched, and what is not seen yet."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self.follow(rules)
+        self._rules = tuple(rules)
+        self._matched = [0] * len(self._rules)
         self._known_at: dict[str, datetime] = {}
         self.late = Late()
 
-    def follow(self, rules: Sequence[Rule]) -> None:
-        """Go by these rules from now on, counted from 0. What is late already stays so."""
+    def follow(self, rules: Sequence[Rule]) -> list[int]:
+        """Go by these rules from now on, counted from 0; gives how often each before them matched.
+
+        What is late already stays so.
+        """
+        matched = self._matched
         self._rules = tuple(rules)
         self._matched = [0] * len(self._rules)
+        return matched
 
     def of_call(self, service: str, operation: str) -> Rule | None:
         """The fault of the next call of an operation from outside."""

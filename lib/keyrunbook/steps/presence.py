@@ -88,17 +88,19 @@ def key_policy_text(run: Run, key_arn: str) -> str:
 
 def grants(run: Run, key_arn: str) -> list[dict[str, Any]]:
     """The key's grants, as ListGrants has them."""
-    changed = [change for plan in run.planned for change in plan if change.service == "kms"]
+    changed = [
+        (plan.step, change) for plan in run.planned for change in plan if change.service == "kms"
+    ]
     if any(symbol("01_create_key", "key_arn") == key_arn for _ in changed):
         return []  # a key that is still to be made
     pages = run.clients("kms").get_paginator("list_grants").paginate(KeyId=key_arn)
     found = [dict(grant) for page in pages for grant in page["Grants"]]
-    for change in changed:
+    for step, change in changed:
         given = dict(change.parameters)
         if change.call == "kms:RevokeGrant":
             found = [one for one in found if one["GrantId"] != given["GrantId"]]
         elif change.call == "kms:CreateGrant":
-            found.append({"GrantId": "", **given})
+            found.append({"GrantId": symbol(step, next(iter(change.gives))), **given})
     return found
 
 
