@@ -61,6 +61,7 @@ def test_a_key_that_somebody_used_for_something_else_stays_until_that_is_allowed
     job: Job, aws: Clients
 ) -> None:
     run = job.through("03")
+    revoke_access.build(job.open("05"), "before")  # this, and the run's reads, are no other's use
     aws("kms").encrypt(KeyId=run.facts()["key_arn"], Plaintext=b"theirs")
     state = clean_up.observe(job.open("06"))
     assert [how.split(" at ")[0] for _, how in state.use.key] == ["Encrypt"]
@@ -91,13 +92,6 @@ def test_a_last_use_that_no_record_and_no_call_of_the_run_explains_counts(
     ((who, how),) = in_use._by_last_usage(run, much_later, ())
     assert who == "unknown"
     assert how.startswith("Decrypt at 2100-")
-
-
-def test_the_run_s_own_builds_and_reads_are_no_use_by_others(job: Job) -> None:
-    job.through("04")
-    run = job.open("05")
-    revoke_access.build(run, "before")
-    assert clean_up.observe(job.open("06")).use.key == ()
 
 
 def test_what_a_revocation_took_of_others_is_given_back_before_the_clean_up(
