@@ -54,6 +54,12 @@ _BAD_CONFIGURATION = (
     UnknownCredentialError,
 )
 
+_UNKNOWN_PRINCIPAL = "one or more invalid principals"
+"""What KMS says of a key policy whose principals it does not know; of a new role it may not know
+yet.
+
+Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html (Policy)
+"""
 _LOCKS_OUT = "will not allow you to update the key policy"
 """KMS's lock-out check, of CreateKey and PutKeyPolicy.
 
@@ -77,10 +83,18 @@ NEVER_SENT = (
 
 
 def may_be_sent_again(error: BotoCoreError | ClientError) -> bool:
-    """Whether nothing was changed, and the same call may be served in a moment."""
+    """Whether nothing was changed, and the same call may be served in a moment.
+
+    AWS is busy or cannot be reached, or KMS does not know a role that may be new.
+    """
     if isinstance(error, ClientError):
-        return code_of(error) in _THROTTLED
+        return code_of(error) in _THROTTLED or _names_an_unknown_principal(error)
     return isinstance(error, NO_CONNECTION)
+
+
+def _names_an_unknown_principal(error: ClientError) -> bool:
+    text = error.response.get("Error", {}).get("Message", "")
+    return code_of(error) == "MalformedPolicyDocumentException" and _UNKNOWN_PRINCIPAL in text
 
 
 def code_of(error: ClientError) -> str:
@@ -124,6 +138,11 @@ def _refused(error: ClientError) -> RunbookError:
         fix = f"Give the operator this permission, then run the step again ({operation})."
     elif code == "MalformedPolicyDocumentException" and _LOCKS_OUT in text:
         fix = "Give the operator kms:PutKeyPolicy on the key, then run the step again."
+    elif _names_an_unknown_principal(error):
+        fix = (
+            "See that the role is there and was not made anew, then run the step again; KMS knows "
+            "a new one after some seconds. A longer wait: settle_seconds."
+        )
     elif code == "AlreadyExistsException" and operation == "CreateAlias":
         fix = "Run the step again: where the alias is another key's by now, give another key_alias."
     elif code in _THROTTLED:

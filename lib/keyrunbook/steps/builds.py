@@ -48,8 +48,8 @@ _OF_KMS = re.compile(r"\bkms\b", re.IGNORECASE)
 class Build:
     """How a build that used the workflow came out, as the role, or why none was made.
 
-    `decrypted` is None where no build observed it. `events` are the ids of its Decrypt's records,
-    as far as they were looked for.
+    `decrypted` is None where no build observed it, or policies may still take effect. `events` are
+    the ids of its Decrypt's records, as far as they were looked for.
     """
 
     when: str

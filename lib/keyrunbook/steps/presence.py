@@ -2,19 +2,58 @@
 
 A run that is planned as a whole looks ahead (`Run.after`): the changes of its earlier steps count
 as made, and what AWS is still to give stands as its symbol.
+
+AWS may show what is new some seconds late. What this run has just made is waited for, until
+`settle_seconds` after it was made: it is not taken for missing.
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+and https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from keyrunbook.aws import settle
+from keyrunbook.aws.wait import NotYet, Pending, wait_until
+from keyrunbook.parameters import settle_seconds
 from keyrunbook.plan import Change, symbol
 from keyrunbook.steps.common import or_none
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
+
+
+T = TypeVar("T")
+
+
+def _once_it_shows(
+    run: Run, look: Callable[[], T], made: str, gone: str, given: Mapping[str, Any]
+) -> T:
+    """What `look` gives; nothing, of what this run has just `made`, is looked for again.
+
+    `made` and `gone` are the calls that make it and remove it, `given` tells which thing it is.
+    """
+    if found := look():
+        return found
+    newest = [
+        (intent, outcome)
+        for intent, outcome in run.ledger.served()
+        if intent["call"] in (made, gone)
+        and given.items() <= {**intent["parameters"], **outcome["gives"]}.items()
+    ][-1:]
+    if not newest or newest[0][0]["call"] != made:
+        return found
+    age_s = (run.now() - datetime.fromisoformat(newest[0][1]["time"])).total_seconds()
+    answer = wait_until(
+        lambda: look() or Pending(),
+        max(settle_seconds(run.parameters, run.target) - age_s, 0),
+        settle.INTERVAL_S[run.target],
+        progress=run.waiting(f"what {made} made to show"),
+    )
+    return look() if isinstance(answer, NotYet) else answer
 
 
 def _latest_first(run: Run) -> Iterator[tuple[str, Change]]:
@@ -38,7 +77,15 @@ def key(run: Run, key_id: str) -> dict[str, Any] | None:
             case "kms:ScheduleKeyDeletion" if given["KeyId"] == key_id:
                 return {**_new_key(key_id), "KeyState": "PendingDeletion"}
     kms = run.clients("kms")
-    answer = or_none(lambda: kms.describe_key(KeyId=key_id), "NotFoundException")
+
+    def look() -> Any:
+        return or_none(lambda: kms.describe_key(KeyId=key_id), "NotFoundException")
+
+    if ":key/" in key_id:
+        answer = _once_it_shows(run, look, "kms:CreateKey", "", {"key_arn": key_id})
+    else:
+        alias = {"AliasName": key_id}
+        answer = _once_it_shows(run, look, "kms:CreateAlias", "kms:DeleteAlias", alias)
     return dict(answer["KeyMetadata"]) if answer else None
 
 
@@ -114,8 +161,12 @@ def role(run: Run, name: str) -> str | None:
                 return f"arn:{who.partition}:iam::{who.account}:role{given['Path']}{name}"
             case "iam:DeleteRole" if given["RoleName"] == name:
                 return None
-    iam = run.clients("iam")
-    found = or_none(lambda: iam.get_role(RoleName=name)["Role"], "NoSuchEntity")
+    iam, given = run.clients("iam"), {"RoleName": name}
+
+    def look() -> Any:
+        return or_none(lambda: iam.get_role(**given)["Role"], "NoSuchEntity")
+
+    found = _once_it_shows(run, look, "iam:CreateRole", "iam:DeleteRole", given)
     return str(found["Arn"]) if found else None
 
 
@@ -131,11 +182,12 @@ def role_policy(run: Run, role_name: str, policy_name: str) -> dict[str, Any] | 
                 return None
             case "iam:CreateRole" if given["RoleName"] == role_name:
                 return None
-    iam = run.clients("iam")
-    found = or_none(
-        lambda: iam.get_role_policy(RoleName=role_name, PolicyName=policy_name)["PolicyDocument"],
-        "NoSuchEntity",
-    )
+    iam, given = run.clients("iam"), {"RoleName": role_name, "PolicyName": policy_name}
+
+    def look() -> Any:
+        return or_none(lambda: iam.get_role_policy(**given)["PolicyDocument"], "NoSuchEntity")
+
+    found = _once_it_shows(run, look, "iam:PutRolePolicy", "iam:DeleteRolePolicy", given)
     return None if found is None else dict(found)
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -28,17 +28,17 @@ from keyrunbook import access, paths, policies, statements
 from keyrunbook.access import OPERATOR, ROLE
 from keyrunbook.aws import mutate, who
 from keyrunbook.aws.refusals import code_of
-from keyrunbook.aws.wait import NotYet, Pending, Waited
+from keyrunbook.aws.wait import NotYet, Pending, Waited, wait_until
 from keyrunbook.errors import ParameterError
 from keyrunbook.findings import Finding, Findings
-from keyrunbook.parameters import Parameters
+from keyrunbook.parameters import Parameters, settle_seconds
 from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.records import Record
 from keyrunbook.show.tables import Table, records_table
 from keyrunbook.steps import builds, grant_access, inventory, presence
 from keyrunbook.steps.builds import Build
 from keyrunbook.steps.common import Forecast, keep, passed
-from keyrunbook.steps.events import history, wait_for
+from keyrunbook.steps.events import INTERVAL_S, history, wait_for
 from keyrunbook.steps.grant_access import delete_role_policy, put_key_policy, put_role_policy
 
 if TYPE_CHECKING:
@@ -469,16 +469,17 @@ def who_may(run: Run, when: str = "") -> access.Matrix:
 def build(run: Run, when: str) -> Build:
     """Have Image Builder use the workflow as the execution role; `when` names the moment.
 
-    Where no build is made the answer is "decided, not observed".
+    Where no build is made the answer is "decided, not observed". Policy changes may take effect
+    late: a build that came out otherwise than the policies say is made again on the sandbox, up to
+    `settle_seconds`; on AWS, where each costs, it is made once. In the end the answer is "not yet".
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html
     """
     since = run.now()
     changes = builds.planned(run, STEP, when)
     if not changes:
         outcome = Build(when, None, builds.NONE, "decided, not observed: see the matrix")
     else:
-        _apply(run, Plan(STEP, changes[:1]))
-        arn = run.facts()["image_arn"]
-        outcome = builds.observe(run, when, arn, since, lambda: _cancel(run, arn))
+        outcome = _observed(run, when, changes[0])
     run.record(
         "build",
         when=when,
@@ -491,6 +492,56 @@ def build(run: Run, when: str) -> Build:
         until=run.now().isoformat(),
     )
     return outcome
+
+
+def _observed(run: Run, when: str, change: Change) -> Build:
+    """How a build came out, once it is as the policies say it must be."""
+
+    def probe() -> Build | Pending:
+        since = run.now()
+        _apply(run, Plan(STEP, (change,)))
+        arn = run.facts()["image_arn"]
+        outcome = builds.observe(run, when, arn, since, lambda: _cancel(run, arn))
+        return Pending(outcome) if _is_early(run, outcome) else outcome
+
+    limit_s = settle_seconds(run.parameters, run.target) if run.target == "sandbox" else 0
+    answer = wait_until(
+        probe,
+        limit_s,
+        INTERVAL_S[run.target],
+        progress=run.waiting("policy changes to take effect"),
+    )
+    if not isinstance(answer, NotYet):
+        return answer
+    last = answer.last
+    assert isinstance(last, Build)
+    said = "decrypted" if last.decrypted else "was refused"
+    why = (
+        f"not yet: the policies say otherwise, and the build {said} ({answer.probes} tried in "
+        f"{answer.waited_s:.0f} s). Policy changes take effect late, by seconds or minutes: run "
+        f"the notebook again. {last.reason}"
+    )
+    return replace(last, decrypted=None, reason=why.strip())
+
+
+EXPECTED: Final = {"before": True, "one": True, "both": False, "restored": True}
+"""Whether the build of each moment decrypts, where nothing but this run changes the access."""
+
+
+def _is_early(run: Run, outcome: Build) -> bool:
+    """Whether a build came out otherwise than the policies say, which none but a late change does.
+
+    The policies are asked only where the build was not as expected.
+    """
+    if outcome.decrypted in (None, EXPECTED[outcome.when]):
+        return False
+    decided = {
+        one.outcome
+        for one in grant_access.who_may(run).cells
+        if one.principal == ROLE and one.action == "kms:Decrypt" and one.wanted
+    }
+    says = Outcome.DENIED if outcome.decrypted else Outcome.ALLOWED
+    return decided == {says}
 
 
 def _cancel(run: Run, image_arn: str) -> None:

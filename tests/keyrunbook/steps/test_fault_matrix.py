@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from botocore.retries import standard
 from faulty import CHANGES, READS, Faulty, Rules, rules
+from keyrunbook import sandboxes
 from keyrunbook.aws.clients import sandbox_clients
 from keyrunbook.aws.reading import reads
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox
@@ -82,8 +83,8 @@ def faulty(
     sandbox_clients.cache_clear()
 
 
-def whole(one: Faulty, schedules: Mapping[str, Rules]) -> list[str]:
-    """Do all of it; what is wrong."""
+def whole(one: Faulty, schedules: Mapping[str, Rules], *, met: bool = True) -> list[str]:
+    """Do all of it; what is wrong. With `met` each rule must have been met."""
     one.through(schedules, "01", "02", "03", "04")
     one.lend()
     one.through(schedules, "05")
@@ -91,7 +92,7 @@ def whole(one: Faulty, schedules: Mapping[str, Rules]) -> list[str]:
     one.through(schedules, "06")
     wrong += one.wrong_when_gone()
     wrong += one.wrong_in_the_ledger()
-    return [*wrong, *(f"not met: {rule}" for rule in one.unmet)]
+    return [*wrong, *(f"not met: {rule}" for rule in one.unmet if met)]
 
 
 def say(capsys: pytest.CaptureFixture[str], what: str, cases: int, stops: int) -> None:
@@ -156,3 +157,89 @@ def test_the_table_has_every_change(faulty: Make) -> None:
     }
     assert made == {(part[:2], call) for part, calls in CHANGES.items() for call in calls}
     assert not [call for calls in READS.values() for call in calls if not reads(*call.split(":"))]
+
+
+# What takes effect late, or is shown late
+
+LATE_S = 1.5
+LATE: Mapping[str, tuple[Rules, str]] = {
+    "a new role is no principal yet": (
+        rules(["iam:CreateRole"], "unknown_to_kms", seconds=LATE_S),
+        "kms:PutKeyPolicy",
+    ),
+    "what is new is not shown": (
+        rules(
+            ["kms:CreateKey", "kms:CreateAlias", "iam:CreateRole", "iam:PutRolePolicy"],
+            "seen_late",
+            seconds=LATE_S,
+            times="always",
+        ),
+        "",
+    ),
+    "policies and grants take effect late": (
+        rules(
+            [
+                *("kms:PutKeyPolicy", "kms:CreateGrant", "kms:RevokeGrant", "kms:CreateAlias"),
+                *("iam:PutRolePolicy", "iam:DeleteRolePolicy"),
+            ],
+            "effect_late",
+            seconds=LATE_S,
+            times="always",
+        ),
+        "imagebuilder:CreateImage",
+    ),
+}
+"""Each with the call that is made again for it."""
+
+
+@pytest.mark.parametrize("what", LATE)
+def test_what_is_late_is_waited_for(what: str, faulty: Make) -> None:
+    one = faulty(settle_seconds=8)
+    schedule, again = LATE[what]
+    assert whole(one, dict.fromkeys(CHANGES, schedule), met=False) == []
+    assert one.stops == []
+    ledger = one.job.open("06").ledger
+    kept = [one for line in ledger.of_kind("findings") for one in line["findings"]]
+    assert "fail" not in {one["status"] for one in kept}
+    calls = [entry["call"] for entry in ledger.of_kind("intent")]
+    usual = {"": 0, "kms:PutKeyPolicy": 3, "imagebuilder:CreateImage": 4}
+    assert again == "" or calls.count(again) > usual[again]
+
+
+def test_what_is_later_than_the_limit_is_not_yet_and_never_a_wrong_finding(faulty: Make) -> None:
+    one = faulty(settle_seconds=1)
+    late = rules(["kms:PutKeyPolicy", "iam:DeleteRolePolicy"], "effect_late", seconds=3600)
+    one.through({"05": late}, "01", "02", "03", "04", "05")
+    found = one.job.open("06").ledger.of_kind("findings", "05_revoke_access")[-1]["findings"]
+    (refused,) = [one for one in found if one["statement"].startswith("With every path closed")]
+    assert refused["status"] == "not checked"
+    assert refused["evidence"].startswith("not yet: the policies say otherwise, and the build dec")
+    assert "fail" not in {one["status"] for one in found}
+
+
+def test_a_role_that_kms_does_not_come_to_know_stops_the_step_in_words(faulty: Make) -> None:
+    one = faulty()
+    new = rules(["iam:CreateRole"], "unknown_to_kms", seconds=3600)
+    with pytest.raises(AssertionError):
+        one.through({"02": new}, "01", "02")
+    assert {(stop.call, stop.error) for stop in one.stops} == {("PutKeyPolicy", "AwsRefused")}
+    sandboxes.command(one.handoff, "advance", seconds=3700)
+    one.through({}, "02", "03")
+    assert one.job.open("04").ledger.unsettled() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "verdict"),
+    [("record_late", "PROVED"), ("record_twice", "PROVED"), ("record_never", "NOT_YET")],
+)
+def test_records_that_are_late_doubled_or_never_come(
+    fault: str, verdict: str, faulty: Make
+) -> None:
+    late = {"seconds": 1} if fault == "record_late" else {}
+    calls = ["kms:GenerateDataKey", "kms:Decrypt"]
+    schedule = rules(calls, fault, times="always", **late)
+    one = faulty(event_wait_seconds=4 if fault == "record_late" else 1)
+    one.through(dict.fromkeys(("03", "04"), schedule), "01", "02", "03", "04")
+    assert one.stops == []
+    verdicts = [entry["verdict"] for entry in one.job.open("04").ledger.of_kind("verdict")]
+    assert verdicts == [verdict]
