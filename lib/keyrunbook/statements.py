@@ -55,7 +55,10 @@ def drop(text: str, sid: str) -> str:
 
 def drop_where(text: str, goes: Callable[[Mapping[str, Any]], bool]) -> str:
     """The policy without the statements of which `goes` is true. Raises as `drop` does."""
-    _, places = _statements(text)
+    whole, places = _statements(text)
+    if isinstance(whole.value, Mapping):  # one statement may stand without a list
+        gone = goes(whole.value)
+        return f"{text[: whole.start]}[]{text[whole.end :]}" if gone else text
     for at in reversed(range(len(places))):
         if not goes(places[at].value):
             continue

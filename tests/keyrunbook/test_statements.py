@@ -75,6 +75,12 @@ def test_every_statement_of_a_sid_is_dropped() -> None:
     assert json.loads(statements.drop(text, "A"))["Statement"] == []
 
 
+@pytest.mark.parametrize(("sid", "left"), [("A", []), ("B", {"Sid": "A"})])
+def test_dropping_the_one_statement_that_stands_without_a_list(sid: str, left: Any) -> None:
+    found = json.loads(statements.drop('{"Statement": {"Sid": "A"}, "Id": "x"}', sid))
+    assert found == {"Statement": left, "Id": "x"}
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Version": "2012-10-17"}', '{"Statement" 1}'])
 def test_what_is_no_policy_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"policy|Expecting"):
