@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keyrunbook.ledger import Chain
+from keyrunbook.ledger import DONE, NOT_MADE, REFUSED, UNKNOWN, Chain
 from keyrunbook.show.tables import SIGNS, Table
 
 Entry = Mapping[str, Any]
@@ -48,22 +48,14 @@ _REMOVES = {
     "kms:EnableKey": ("emergency stop of KMS key", "KeyId"),
     "kms:CreateGrant": (_GRANT, "KeyId"),
 }
-_NO_ANSWER = {
-    "ConnectionClosedError",
-    "ConnectTimeoutError",
-    "EndpointConnectionError",
-    "HTTPClientError",
-    "IncompleteReadError",
-    "ReadTimeoutError",
-}
-"""botocore's names for a call that may have arrived: nobody knows whether it was carried out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """One thing that happened: a line of the ledger, or two, the intent and its outcome.
 
-    `status` of a change is ``done``, ``refused``, or ``not known``: no outcome was written.
+    `status` of a change is ``done``, ``refused``, ``not made``, or ``not known``: no answer, or
+    nobody was left to write it down.
     """
 
     kind: str
@@ -87,20 +79,20 @@ class Left:
 
 
 def tell(entries: Iterable[Entry]) -> list[Told]:
-    """What happened, in order; each intent joined with its outcome."""
+    """What happened, in order; each intent joined with its outcome, the last where it has two."""
     told: list[Told] = []
-    open_intent: int | None = None
+    places: dict[int, int] = {}
+    newest = 0
     for entry in entries:
-        if entry["kind"] == "outcome" and open_intent is not None:
-            intent = told[open_intent]
-            if (intent.step, intent.fields["call"]) == (entry["step"], entry["call"]):
-                told[open_intent] = _joined(intent, entry)
-                open_intent = None
-                continue
+        at = places.get(entry.get("intent", newest)) if entry["kind"] == "outcome" else None
+        if at is not None and told[at].fields["call"] == entry["call"]:
+            told[at] = _joined(told[at], entry)
+            continue
         fields = {k: v for k, v in entry.items() if k not in ("kind", "step", "time", "hash")}
         change = entry["kind"] == "intent"
         if change:
-            open_intent = len(told)
+            newest = entry["n"]
+            places[newest] = len(told)
         told.append(
             Told(
                 "change" if change else entry["kind"],
@@ -114,8 +106,9 @@ def tell(entries: Iterable[Entry]) -> list[Told]:
 
 
 def _joined(intent: Told, outcome: Entry) -> Told:
-    more = {k: outcome[k] for k in ("request_id", "gives", "code", "message") if k in outcome}
-    status = "not known" if outcome.get("code") in _NO_ANSWER else str(outcome["status"])
+    names = ("request_id", "gives", "code", "message", "found")
+    more = {name: outcome[name] for name in names if name in outcome}
+    status = "not known" if outcome["status"] == UNKNOWN else str(outcome["status"])
     return Told("change", intent.step, intent.time, {**intent.fields, **more}, status)
 
 
@@ -129,7 +122,7 @@ def left(story: Sequence[Told]) -> list[Left]:
     there: dict[tuple[str, str], str] = {}
     first_policies: dict[str, Any] = {}
     for change in story:
-        if change.kind != "change" or change.status == "refused":
+        if change.kind != "change" or change.status in (REFUSED, NOT_MADE):
             continue
         call, sure = change.fields["call"], change.status == "done"
         if call == "imagebuilder:CancelImageCreation" or (
@@ -322,10 +315,14 @@ def _planned(fields: Mapping[str, Any]) -> str:
 def _outcome(change: Told) -> str:
     fields = change.fields
     request = f", request {fields['request_id']}" if fields.get("request_id") else ""
-    if change.status == "done":
-        return f"✓ done{request}"
-    if change.status == "refused":
-        return f"✗ refused: {fields['code']}: {fields['message']}"
+    said = f"{fields.get('code')}: {fields.get('message')}"
+    found = fields.get("found")
+    if change.status == DONE:
+        return f"✓ done{request}" if found is None else f"✓ done, looked up by {found}"
+    if change.status == REFUSED:
+        return f"✗ refused: {said}"
+    if change.status == NOT_MADE:
+        return f"✗ not made: {said if found is None else found}"
     why = f": {fields['code']}" if "code" in fields else ": the ledger holds no outcome"
     return f"? not known{why}"
 

@@ -138,9 +138,24 @@ LEFT: dict[str, tuple[list[Line | list[Line]], list[Left]]] = {
     "no answer came: nobody knows": (
         [
             intent("iam:CreateRole", RoleName="r"),
-            outcome("iam:CreateRole", "refused", code="ReadTimeoutError"),
+            outcome("iam:CreateRole", "unknown", code="ReadTimeoutError"),
         ],
         [Left("role r", LOST)],
+    ),
+    "no answer came: it was looked up, and is there": (
+        [
+            intent("iam:CreateRole", RoleName="r"),
+            outcome("iam:CreateRole", "unknown", code="ReadTimeoutError"),
+            outcome("iam:CreateRole", intent=1, found="GetRole"),
+        ],
+        [Left("role r", THERE)],
+    ),
+    "no answer came: it was looked up, and is not there": (
+        [
+            intent("iam:CreateRole", RoleName="r"),
+            outcome("iam:CreateRole", "not made", intent=1, found="GetRole: nothing of it"),
+        ],
+        [],
     ),
     "a removal whose outcome is not known": (
         [MAKE_FLOW, intent("imagebuilder:DeleteWorkflow", workflowBuildVersionArn=FLOW)],
@@ -255,8 +270,24 @@ TEXT: list[tuple[list[Line], list[str]]] = [
         ["outcome: ✗ refused: AccessDeniedException: no"],
     ),
     (
-        [MAKE_KEY[0], outcome("kms:CreateKey", "refused", code="ReadTimeoutError")],
+        [MAKE_KEY[0], outcome("kms:CreateKey", "unknown", code="ReadTimeoutError")],
         ["outcome: ? not known: ReadTimeoutError"],
+    ),
+    (
+        [
+            MAKE_KEY[0],
+            outcome("kms:CreateKey", "unknown", code="ReadTimeoutError"),
+            outcome("kms:CreateKey", intent=1, found="ListKeys", request_id=None),
+        ],
+        ["outcome: ✓ done, looked up by ListKeys"],
+    ),
+    (
+        [MAKE_KEY[0], outcome("kms:CreateKey", "not made", intent=1, found="ListKeys: nothing")],
+        ["outcome: ✗ not made: ListKeys: nothing"],
+    ),
+    (
+        [MAKE_KEY[0], outcome("kms:CreateKey", "not made", code="EndpointConnectionError")],
+        ["outcome: ✗ not made: EndpointConnectionError: no"],
     ),
     (
         [
