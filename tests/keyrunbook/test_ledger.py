@@ -388,3 +388,32 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
             run_folder(tmp_path, "x")
     finally:
         tmp_path.chmod(0o700)
+
+
+# What became of calls
+
+
+INTENT, LOOKED_UP = {"kind": "intent", "call": "c"}, {"intent": 1, "found": "by looking"}
+OUTCOMES: list[tuple[list[dict[str, Any]], list[int], dict[str, Any]]] = [
+    ([], [], {}),
+    ([INTENT], [1], {}),
+    ([INTENT, {"status": "done", "gives": {"a": 1}}], [], {"a": 1}),
+    ([INTENT, {"status": "refused"}], [], {}),
+    ([INTENT, {"status": "not made"}], [], {}),
+    ([INTENT, {"status": "unknown"}], [1], {}),
+    ([INTENT, {"status": "unknown"}, {"status": "done", "gives": {"a": 1}}], [], {"a": 1}),
+    ([INTENT, INTENT, {"status": "done", "gives": {}}], [1], {}),
+    ([INTENT, INTENT, {"status": "done", "gives": {"a": 1}, **LOOKED_UP}], [2], {"a": 1}),
+    ([INTENT, {"kind": "facts", "facts": {"a": 2}}], [1], {"a": 2}),
+]
+
+
+@pytest.mark.parametrize(("lines", "unsettled", "facts"), OUTCOMES)
+def test_an_intent_is_settled_by_an_outcome_that_is_known_and_an_answer_is_a_fact(
+    ledger: Ledger, lines: list[dict[str, Any]], unsettled: list[int], facts: dict[str, Any]
+) -> None:
+    for line in lines:
+        append(ledger, **{"kind": "outcome", **line})
+    assert [intent["n"] for intent in ledger.unsettled()] == unsettled
+    assert ledger.facts() == facts
+    assert ledger.last_intent() == sum(line.get("kind") == "intent" for line in lines)

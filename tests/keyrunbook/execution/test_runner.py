@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from jupyter_client.channels import HBChannel
-from keyrunbook.errors import RunbookError, Unreachable
+from keyrunbook.errors import RunbookError, RunBusy, Unreachable
+from keyrunbook.execution import runner
 from keyrunbook.execution.kernels import WarmKernel
 from keyrunbook.execution.progress import Silent
 from keyrunbook.execution.result import RunResult, StepResult
@@ -379,8 +380,32 @@ def test_two_processes_cannot_run_one_run(order: Order, notebooks: Path) -> None
     order.folder.mkdir(parents=True)
     with (order.folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RunbookError, match=r"Run r1 is being run by another process\."):
+        with pytest.raises(RunBusy, match=r"Run r1 is being run by another process\."):
             execute(order, notebooks, None)
+
+
+def test_who_only_asks_whether_a_run_is_held_does_not_stop_it(tmp_path: Path) -> None:
+    import fcntl
+
+    (tmp_path / ".lock").touch()
+    with (tmp_path / ".lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        letting_go = threading.Timer(0.1, lambda: fcntl.flock(lock, fcntl.LOCK_UN))
+        letting_go.start()
+        with runner._alone(tmp_path, "r1"):
+            letting_go.join()
+
+
+def test_steps_that_are_done_are_left_and_the_verdict_counts(
+    order: Order, notebooks: Path, kernel: WarmKernel
+) -> None:
+    execute(replace(order, selection=parse_selection("00..04", STEPS)), notebooks, kernel)
+    done = frozenset(STEPS[:5])
+    result = execute(replace(order, done=done), notebooks, kernel)
+    assert (steps_of(result), result.verdict, result.exit_status) == ("ddddddd", "PROVED", 0)
+    assert stored(order)["selection"] == {"steps": list(STEPS), "by_name": False}
+    whole = execute(replace(order, done=frozenset(STEPS)), notebooks, None)
+    assert (steps_of(whole), whole.exit_status) == ("ddddddd", 0)
 
 
 class FakeSandbox:

@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keyrunbook.errors import ParameterError
+from keyrunbook.errors import ParameterError, RunBusy
 from keyrunbook.execution.progress import print_runs
-from keyrunbook.execution.runs import existing, run_ids, summary
+from keyrunbook.execution.result import earlier_steps, stored_result
+from keyrunbook.execution.runs import (
+    check_not_running,
+    existing,
+    left_to_do,
+    run_ids,
+    summary,
+)
+from keyrunbook.execution.selection import Selection
 from keyrunbook.ledger import NAME, Ledger
+from keyrunbook.steps import STEPS as RUNBOOK
 
 STEPS = ("00_preflight", "01_create_key")
 
@@ -139,3 +148,65 @@ def test_a_run_that_does_not_exist_names_those_that_do(tmp_path: Path) -> None:
         existing(tmp_path, "x")
     assert caught.value.fix.endswith("r08, r09 and 2 more.")
     assert existing(tmp_path, "r11") == tmp_path / "r11"
+
+
+# What a resumed run does
+
+
+ALL = Selection(RUNBOOK, by_name=False)
+NUMBERS = {name: name[:2] for name in RUNBOOK}
+LEFT: list[tuple[Selection, dict[str, str], list[str], str | None, str]] = [
+    # selection, statuses in result.json, steps done by the ledger, verdict, what is left
+    (ALL, {}, [], None, "00 01 02 03 04 05 06"),
+    (ALL, {}, ["00", "01"], None, "02 03 04 05 06"),
+    (ALL, {"00": "done", "01": "running"}, ["00", "01"], None, "01 02 03 04 05 06"),
+    (ALL, {"00": "done", "01": "failed"}, ["00", "01"], None, "01 02 03 04 05 06"),
+    (ALL, {"00": "done", "01": "not run"}, ["00"], None, "01 02 03 04 05 06"),
+    (ALL, {"00": "skipped", "01": "skipped"}, ["00", "01"], None, "02 03 04 05 06"),
+    (ALL, {}, ["00", "01", "02", "03", "04"], "PROVED", "05 06"),
+    (ALL, {}, ["00", "01", "02", "03", "04"], "NOT_YET", "04 05 06"),
+    (ALL, {}, ["00", "01", "02", "03", "04"], "REFUTED", ""),
+    (Selection(RUNBOOK, by_name=True), {}, ["00", "01", "02", "03", "04"], "REFUTED", "05 06"),
+    (Selection(RUNBOOK[:5], by_name=True), {}, ["00", "01", "02", "03", "04"], "PROVED", ""),
+    (ALL, {"06": "done"}, ["00", "01", "02", "03", "04", "05", "06"], "PROVED", ""),
+]
+
+
+@pytest.mark.parametrize(("selection", "stood", "done", "verdict", "left"), LEFT)
+def test_what_is_left_to_do(
+    selection: Selection, stood: dict[str, str], done: list[str], verdict: str | None, left: str
+) -> None:
+    names = {number: name for name, number in NUMBERS.items()}
+    steps = [{"name": names[number], "status": status} for number, status in stood.items()]
+    entries: list[dict[str, Any]] = [{"kind": "done", "step": names[one]} for one in done]
+    entries += [] if verdict is None else [{"kind": "verdict", "verdict": verdict}]
+    found = left_to_do(selection, {"steps": steps}, entries)
+    assert [NUMBERS[name] for name in found] == left.split()
+
+
+def test_a_run_is_refused_by_its_process_while_that_lives_and_holds_it(tmp_path: Path) -> None:
+    folder = make(tmp_path, "x", status="running")
+    check_not_running(folder, stored_result(folder))
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RunBusy, match=f"is being run by process {os.getpid()}"):
+            check_not_running(folder, stored_result(folder))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"selection": {"steps": [], "by_nam": True}},
+        {"selection": []},
+        {"steps": [{"name": "00_preflight"}]},
+        {"parameters": 7},
+    ],
+)
+def test_what_a_result_says_of_going_on_is_read_strictly(
+    tmp_path: Path, damage: dict[str, Any]
+) -> None:
+    folder = make(tmp_path, "x", status="done", **damage)
+    with pytest.raises(ParameterError, match=r"result\.json is damaged"):
+        stored_result(folder)
+    with pytest.raises(ParameterError, match=r"result\.json is damaged"):
+        earlier_steps(folder)
