@@ -70,10 +70,16 @@ class Buckets:
         self.run(bucket, "DeleteBucket", {})
         del self._buckets[bucket.name]
 
-    def run(self, bucket: Bucket, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def run(
+        self,
+        bucket: Bucket,
+        operation: str,
+        parameters: Mapping[str, Any],
+        at: datetime | None = None,
+    ) -> dict[str, Any]:
         """Carry out an operation on a bucket or an object in it; its output, as in the model.
 
-        Raises AwsError with S3's code.
+        `at` is when it is carried out, in UTC; None for now. Raises AwsError with S3's code.
         """
         with self.lent():
             asked = {"Bucket": bucket.name, **parameters}
@@ -81,6 +87,6 @@ class Buckets:
             if operation == "PutObject":
                 backend: Any = s3_backends[bucket.account][self._world.partition]
                 stored = backend.buckets[bucket.name].keys[parameters["Key"]]
-                now = self._world.clock.now().replace(microsecond=0)
-                stored.last_modified = now.replace(tzinfo=None)
+                moment = self._world.clock.now() if at is None else at
+                stored.last_modified = moment.replace(microsecond=0, tzinfo=None)
             return output

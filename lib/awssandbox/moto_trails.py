@@ -1,7 +1,7 @@
 """The adapter to moto's CloudTrail, which keeps the configuration of trails.
 
 moto is loaded when the first trail is made. What it gets wrong is put right here: selectors of one
-kind replace those of the other, times are the sandbox's clock's, and no delivery is claimed.
+kind replace those of the other, times are the sandbox's clock's, and what is delivered is ours.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from awssandbox.cloudtrail.delivery import Delivery
     from awssandbox.moto_store import Store
     from awssandbox.world import World
 
@@ -55,6 +56,7 @@ class Trails:
     def __init__(self, world: World) -> None:
         self._world = world
         self._kept: Any = None
+        self._states: list[TrailState] | None = None
         self._times: dict[str, dict[str, datetime]] = {}
 
     @contextmanager
@@ -69,18 +71,38 @@ class Trails:
             both.enter_context(_store().lent(self._kept))
             yield
 
+    @cached_property
+    def delivery(self) -> Delivery:
+        """What they deliver."""
+        from awssandbox.cloudtrail.delivery import Delivery
+
+        return Delivery(self._world)
+
+    def deliver(self) -> None:
+        """Write what was due by now."""
+        if self._kept is not None:  # a trail was made
+            self.delivery.catch_up()
+
     def of(self, account: str) -> list[TrailState]:
         """An account's trails in all Regions, by name."""
-        if self._kept is None:  # no trail was ever made
+        return [trail for trail in self.all() if trail.account == account]
+
+    def all(self) -> list[TrailState]:
+        """Every trail, by name."""
+        if self._states is None:
+            self._states = self._read()
+        return self._states
+
+    def _read(self) -> list[TrailState]:
+        if self._kept is None:
             return []
         from moto.cloudtrail.models import cloudtrail_backends
 
         with self._lent():
-            if account not in cloudtrail_backends:
-                return []
             found = [
                 self._state(account, trail, backend.tagging_service)
-                for backend in cloudtrail_backends[account].values()
+                for account, backends in cloudtrail_backends.items()
+                for backend in backends.values()
                 for trail in backend.trails.values()
             ]
         return sorted(found, key=lambda trail: trail.name)
@@ -115,6 +137,7 @@ class Trails:
         from moto.cloudtrail.models import cloudtrail_backends
 
         with self._lent():
+            self._states = None
             _store().call(account, region, operation, parameters)
             backend: Any = cloudtrail_backends[account][region]
             if operation in ("StartLogging", "StopLogging"):
@@ -131,3 +154,4 @@ class Trails:
                     for arn, times in self._times.items()
                     if not arn.endswith(f":{region}:{account}:trail/{parameters['Name']}")
                 }
+        self.delivery.catch_up()

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 GLOBAL_SERVICES: Final = frozenset({"iam"})
 """Services that are one for the partition."""
 
+SEES_FILES: Final = frozenset({"cloudtrail", "s3"})
+"""Services whose calls see what trails deliver, or change it."""
+
 
 def respond(world: World, request: HttpRequest, connection: Connection) -> HttpResponse:
     """Answer a request from outside the sandbox."""
@@ -129,6 +132,8 @@ def _served(
         request = opened(request)
     parameters = protocol.parameters_of(model, request)
     with world.lock:
+        if service.name in SEES_FILES:
+            world.deliver()
         call = Call(
             caller,
             service.name,

@@ -8,9 +8,11 @@ https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from awssandbox.call import DERIVED, Answer, Call, Caller, Operation, Resource
@@ -48,6 +50,12 @@ class Trail:
     def entries(self, account: str, region: str) -> Sequence[Entry]:
         """The records of an account and Region, in order of arrival."""
         return self._entries.get((account, region), ())
+
+    def since(self, number: int) -> Iterator[tuple[str, str, Entry]]:
+        """Account, Region and entry of what arrived after entry `number`; in each in order."""
+        for (account, region), entries in self._entries.items():
+            for entry in entries[bisect_right(entries, number, key=attrgetter("number")) :]:
+                yield account, region, entry
 
     def served(self, call: Call, operation: Operation, answer: Answer) -> None:
         """Record a call that was answered."""

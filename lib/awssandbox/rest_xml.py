@@ -26,6 +26,7 @@ from awssandbox.protocol import HttpRequest, HttpResponse, from_text, to_text, x
 _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _ROOTS: Final[Mapping[str, str]] = {
     "ListBuckets": "ListAllMyBucketsResult",
+    "ListObjects": "ListBucketResult",
     "ListObjectsV2": "ListBucketResult",
 }
 """The root elements of answers; the model has none."""

@@ -121,6 +121,13 @@ class World:
 
         return Trails(self)
 
+    def deliver(self) -> None:
+        """Let trails write what was due by now.
+
+        To be called before whatever could see files, or change what is delivered.
+        """
+        self.trails.deliver()
+
     @property
     def principals(self) -> Directory:
         """The principals that new key policies and grants may name."""

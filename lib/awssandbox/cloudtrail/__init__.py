@@ -1,8 +1,8 @@
-"""AWS CloudTrail: its Event history (LookupEvents), and the configuration of trails."""
+"""AWS CloudTrail: its Event history (LookupEvents), trails, and what they deliver."""
 
-from awssandbox.cloudtrail import operations, trails
+from awssandbox.cloudtrail import keys, operations, trails
 
-OPERATIONS = {**operations.OPERATIONS, **trails.OPERATIONS}
+OPERATIONS = {**operations.OPERATIONS, **trails.OPERATIONS, **keys.OPERATIONS}
 
 __all__ = ["OPERATIONS", "OWN_LIMITS"]
 

@@ -34,6 +34,11 @@ def invalid_token() -> AwsError:
     )
 
 
+def invalid_page_token() -> AwsError:
+    """A token of ListPublicKeys, which gives out none."""
+    return AwsError("InvalidTokenException", "Reserved for future use.")
+
+
 def invalid_category(category: str) -> AwsError:
     """A category that does not exist."""
     return AwsError("InvalidEventCategoryException", f"The event category {category} is not valid.")

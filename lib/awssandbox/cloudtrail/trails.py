@@ -1,4 +1,4 @@
-"""Trails: their configuration. Nothing is delivered yet.
+"""Trails: their configuration, and how their delivery stands.
 
 A trail lives in its home Region; one of all Regions is seen from each as a shadow trail, and
 changed at home only. New trails do not log until StartLogging.
@@ -14,18 +14,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from iamaccess import (
-    ContextValue,
-    Outcome,
-    Policies,
-    Principal,
-    Request,
-    Unsupported,
-    decide,
-)
+from iamaccess import ContextValue
 
 from awssandbox.call import Access, Answer, Call, Operation, Resource
 from awssandbox.cloudtrail import errors
+from awssandbox.cloudtrail.files import folder
+from awssandbox.cloudtrail.selection import DEFAULT_SELECTOR
+from awssandbox.cloudtrail.writing import may_check, may_write
 from awssandbox.errors import not_imitated
 from awssandbox.moto_trails import Selector, TrailState
 from awssandbox.records import derived
@@ -34,18 +29,7 @@ TRAILS_PER_REGION: Final = 5
 """Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html"""
 SELECTORS: Final = 5
 EXCLUDABLE: Final = ("kms.amazonaws.com", "rdsdata.amazonaws.com")
-SERVICE: Final = "cloudtrail.amazonaws.com"
 
-_DEFAULT_SELECTOR: Final[Selector] = {
-    "ReadWriteType": "All",
-    "IncludeManagementEvents": True,
-    "DataResources": [],
-    "ExcludeManagementEventSources": [],
-}
-"""What a trail has until it is told otherwise.
-
-Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_EventSelector.html
-"""
 _ARN: Final = re.compile(r"arn:[a-z-]+:cloudtrail:([a-z0-9-]+):(\d{12}):trail/(.+)")
 _CONFIGURED: Final = frozenset(
     {
@@ -176,36 +160,14 @@ def _recorded(
 
 
 def _check_bucket(call: Call, trail_arn: str, name: str, prefix: str | None) -> None:
-    """The bucket is there, and its policy lets CloudTrail write: of any account.
-
-    Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html
-    """
+    """The bucket is there, and its policy lets CloudTrail write: of any account."""
     bucket = call.world.buckets.find(name)
     if bucket is None:
         raise errors.no_bucket(name)
-    arn = f"arn:{call.world.partition}:s3:::{name}"
-    folder = f"{arn}/{prefix}/AWSLogs" if prefix else f"{arn}/AWSLogs"
-    policies = () if bucket.policy is None else (bucket.policy.parsed(call.world),)
-    common = {"aws:SourceArn": trail_arn, "aws:SourceAccount": call.account}
-    needs = (
-        ("s3:GetBucketAcl", arn, common),
-        (
-            "s3:PutObject",
-            f"{folder}/{call.account}/CloudTrail/{call.region}/1.json.gz",
-            {**common, "s3:x-amz-acl": "bucket-owner-full-control"},
-        ),
-    )
-    for action, resource, context in needs:
-        request = Request(
-            Principal("service", SERVICE, None), action, resource, context, bucket.account
-        )
-        layers = Policies((), policies, (), (), (), (), ())
-        try:
-            allowed = decide(request, layers).outcome is Outcome.ALLOWED
-        except Unsupported as unsupported:
-            raise not_imitated(f"{unsupported.element} in the policy of {name}") from unsupported
-        if not allowed:
-            raise errors.bucket_policy(name)
+    key = f"{folder(prefix, call.account, call.region)}/1.json.gz"
+    checks = may_check(call.world, bucket, trail_arn, call.account)
+    if not (checks and may_write(call.world, bucket, key, trail_arn, call.account)):
+        raise errors.bucket_policy(name)
 
 
 def _update(call: Call) -> Answer:
@@ -267,8 +229,12 @@ def _list(call: Call) -> Answer:
 
 
 def _status(call: Call) -> Answer:
-    """Whether the trail logs. Nothing is delivered yet, and no delivery is claimed."""
+    """Whether the trail logs, and what it delivered in the call's Region.
+
+    Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_GetTrailStatus.html
+    """
     trail = _found(call, call.parameters["Name"])
+    place = call.world.trails.delivery.place(trail.arn, call.region)
     output: dict[str, Any] = {"IsLogging": trail.logging}
     for verb, key, moment in (
         ("Start", "Started", trail.started),
@@ -277,6 +243,13 @@ def _status(call: Call) -> Answer:
         if moment is not None:
             output[f"{verb}LoggingTime"] = moment
             output[f"TimeLogging{key}"] = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    delivered = {
+        "LatestDeliveryTime": place.delivered,
+        "LatestDeliveryError": place.error,
+        "LatestDigestDeliveryTime": place.digest_delivered,
+        "LatestDigestDeliveryError": place.digest_error,
+    }
+    output |= {name: value for name, value in delivered.items() if value is not None}
     return _recorded(call, output)
 
 
@@ -303,7 +276,7 @@ def _put_selectors(call: Call) -> Answer:
 
 
 def _whole(selector: Selector) -> Selector:
-    return {**_DEFAULT_SELECTOR, **selector}
+    return {**DEFAULT_SELECTOR, **selector}
 
 
 def _check_basic(selectors: Sequence[Selector]) -> None:
@@ -354,7 +327,7 @@ def _get_selectors(call: Call) -> Answer:
     if trail.advanced:
         output["AdvancedEventSelectors"] = list(trail.advanced)
     else:
-        output["EventSelectors"] = list(trail.selectors) or [_DEFAULT_SELECTOR]
+        output["EventSelectors"] = list(trail.selectors) or [DEFAULT_SELECTOR]
     return _recorded(call, output)
 
 

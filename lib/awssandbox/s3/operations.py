@@ -84,7 +84,7 @@ def _conditions(call: Call) -> dict[str, ContextValue]:
     }
     given = {"s3:prefix": "Prefix", "s3:delimiter": "Delimiter", "s3:max-keys": "MaxKeys"}
     for key, name in given.items():
-        if call.operation == "ListObjectsV2" and name in call.parameters:
+        if call.operation.startswith("ListObjects") and name in call.parameters:
             keys[key] = str(call.parameters[name])
     if call.operation == "PutObject" and "ACL" in call.parameters:
         keys["s3:x-amz-acl"] = call.parameters["ACL"]
@@ -195,8 +195,12 @@ def _list(call: Call) -> Answer:
         {"Name": one.name, "CreationDate": one.created, "BucketRegion": one.region}
         for one in call.world.buckets.of(call.account)
     ]
-    # The owner's canonical id: 64 hexadecimal digits that stand for the account.
-    return Answer({"Buckets": buckets, "Owner": {"ID": f"{int(call.account):064x}"}})
+    return Answer({"Buckets": buckets, "Owner": _owner(call.account)})
+
+
+def _owner(account: str) -> dict[str, str]:
+    """An account's canonical id: here 64 hexadecimal digits that stand for its number."""
+    return {"ID": f"{int(account):064x}"}
 
 
 def _head_bucket(call: Call) -> Answer:
@@ -337,7 +341,22 @@ def _delete_object(call: Call) -> Answer:
     return Answer()
 
 
+def _list_objects_v2(call: Call) -> Answer:
+    return Answer(_listed(call))
+
+
 def _list_objects(call: Call) -> Answer:
+    """The first form of lists, in which every object has its owner; `aws cloudtrail` uses it.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html
+    """
+    output = _listed(call)
+    owner = _owner(_bucket(call).account)
+    contents = [{**one, "Owner": owner} for one in output.get("Contents", ())]
+    return Answer({**output, **({"Contents": contents} if contents else {})})
+
+
+def _listed(call: Call) -> dict[str, Any]:
     asked = {name: value for name, value in call.parameters.items() if name != "Bucket"}
     asked.pop("ExpectedBucketOwner", None)
     if not 0 <= asked.get("MaxKeys", LARGEST_PAGE) <= 2**31 - 1:
@@ -345,7 +364,7 @@ def _list_objects(call: Call) -> Answer:
             "InvalidArgument", "Argument maxKeys must be an integer between 0 and 2^31-1"
         )
     asked["MaxKeys"] = min(asked.get("MaxKeys", LARGEST_PAGE), LARGEST_PAGE)
-    return Answer(call.world.buckets.run(_bucket(call), "ListObjectsV2", asked))
+    return call.world.buckets.run(_bucket(call), call.operation, asked)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -368,6 +387,7 @@ _SHOWN_OF_OBJECTS: Final = _DESCRIBED | {"Body", "ETag", "LastModified"}
 _OF_BUCKETS: Final = frozenset({"Bucket", "ExpectedBucketOwner"})
 _CHECKED: Final = frozenset({"ChecksumAlgorithm", "ContentMD5", "ContentLength"})
 """What says how the body is checked on its way; it has been."""
+_LISTED: Final = _OF_BUCKETS | {"Delimiter", "EncodingType", "MaxKeys", "Prefix"}
 _READ: Final = _OF_BUCKETS | {"Key", "Range", "IfMatch", "IfNoneMatch", "ChecksumMode"}
 
 
@@ -428,11 +448,17 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "DeleteObject": _operation(
         _on_object("DeleteObject"), _delete_object, _OF_BUCKETS | {"Key"}, data_event=True
     ),
-    "ListObjectsV2": _operation(
+    "ListObjects": _operation(
         _on_bucket("ListBucket"),
         _list_objects,
-        _OF_BUCKETS
-        | {"Delimiter", "EncodingType", "MaxKeys", "Prefix", "ContinuationToken", "StartAfter"},
+        _LISTED | {"Marker"},
+        read_only=True,
+        data_event=True,
+    ),
+    "ListObjectsV2": _operation(
+        _on_bucket("ListBucket"),
+        _list_objects_v2,
+        _LISTED | {"ContinuationToken", "StartAfter"},
         read_only=True,
         data_event=True,
     ),

@@ -62,7 +62,7 @@ def test_a_trail_from_its_making_to_its_end(sandbox: Sandbox, trails: Any) -> No
     status = trails.get_trail_status(Name=ARN)
     assert status["IsLogging"] is True
     assert status["StartLoggingTime"] == sandbox.world.clock.now().replace(microsecond=0)
-    assert "LatestDeliveryTime" not in status  # nothing is delivered
+    assert "LatestDeliveryTime" not in status  # nothing is delivered yet
     trails.stop_logging(Name=ARN)
     assert trails.get_trail_status(Name="main")["IsLogging"] is False
     changed = trails.update_trail(Name="main", IsMultiRegionTrail=True)

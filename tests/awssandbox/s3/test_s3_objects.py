@@ -155,6 +155,20 @@ def test_lists_have_pages_prefixes_and_folders(s3: Any) -> None:
     assert s3.list_objects_v2(Bucket="documents", Prefix="a/")["KeyCount"] == 2
 
 
+def test_lists_of_the_first_form_have_markers_and_owners(s3: Any) -> None:
+    for key in ("a/1", "a/2", "b 3", "c"):
+        s3.put_object(Bucket="documents", Key=key, Body=b"")
+    pages = s3.get_paginator("list_objects").paginate(
+        Bucket="documents", Marker="a/1", PaginationConfig={"PageSize": 2}
+    )
+    contents = [one for page in pages for one in page["Contents"]]
+    assert [one["Key"] for one in contents] == ["a/2", "b 3", "c"]
+    assert {one["Owner"]["ID"] for one in contents} == {s3.list_buckets()["Owner"]["ID"]}
+    folders = s3.list_objects(Bucket="documents", Delimiter="/")
+    assert [one["Prefix"] for one in folders["CommonPrefixes"]] == ["a/"]
+    assert "Contents" not in s3.list_objects(Bucket="documents", Prefix="nothing")
+
+
 def test_boto3_uploads_and_downloads_files(sandbox: Served, s3: Any, tmp_path: Path) -> None:
     (tmp_path / "up").write_bytes(b"document" * 1000)
     session = boto3.Session(*sandbox.administrator[:2], region_name=REGION)
@@ -201,7 +215,7 @@ def test_the_aws_cli_makes_copies_and_lists(sandbox: Served, tmp_path: Path) -> 
         ("get_object_acl", {"Key": "one"}),
         ("create_multipart_upload", {"Key": "one"}),
         ("copy_object", {"Key": "one", "CopySource": "documents/two"}),
-        ("list_objects", {}),
+        ("list_object_versions", {}),
         ("get_bucket_versioning", {}),
         ("put_object", {"Key": "one", "Body": b"", "StorageClass": "GLACIER"}),
         ("put_object", {"Key": "one", "Body": b"", "ServerSideEncryption": "aws:kms"}),

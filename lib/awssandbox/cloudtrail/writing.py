@@ -1,0 +1,53 @@
+"""Whether a bucket lets CloudTrail write there.
+
+Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from iamaccess import Outcome, Policies, Principal, Request, Unsupported, decide
+
+from awssandbox.errors import not_imitated
+
+if TYPE_CHECKING:
+    from awssandbox.moto_s3 import Bucket
+    from awssandbox.world import World
+
+SERVICE: Final = "cloudtrail.amazonaws.com"
+OWNERS_ACL: Final = "bucket-owner-full-control"
+
+
+def may_check(world: World, bucket: Bucket, trail_arn: str, account: str) -> bool:
+    """Whether CloudTrail may see who owns the bucket, for a trail of an account.
+
+    Raises AwsError where the bucket's policy has an element that cannot be judged.
+    """
+    return _may(world, bucket, "s3:GetBucketAcl", "", trail_arn, account)
+
+
+def may_write(world: World, bucket: Bucket, key: str, trail_arn: str, account: str) -> bool:
+    """Whether CloudTrail may write an object, for a trail of an account.
+
+    Raises AwsError where the bucket's policy has an element that cannot be judged.
+    """
+    return _may(world, bucket, "s3:PutObject", f"/{key}", trail_arn, account)
+
+
+def _may(
+    world: World, bucket: Bucket, action: str, path: str, trail_arn: str, account: str
+) -> bool:
+    context = {"aws:SourceArn": trail_arn, "aws:SourceAccount": account}
+    if action == "s3:PutObject":
+        context["s3:x-amz-acl"] = OWNERS_ACL
+    resource = f"arn:{world.partition}:s3:::{bucket.name}{path}"
+    asked = Request(
+        Principal("service", SERVICE, None), action, resource, {**context}, bucket.account
+    )
+    policies = () if bucket.policy is None else (bucket.policy.parsed(world),)
+    try:
+        decision = decide(asked, Policies((), policies, (), (), (), (), ()))
+    except Unsupported as unsupported:
+        raise not_imitated(f"{unsupported.element} in the policy of {bucket.name}") from unsupported
+    return decision.outcome is Outcome.ALLOWED
