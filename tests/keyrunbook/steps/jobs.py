@@ -32,6 +32,7 @@ class Job:
             "execution_role": f"Role{word}",
             "workflow_name": f"workflow-{word}",
             "event_wait_seconds": 10,
+            "settle_seconds": 2,
             **given,
         }
 
