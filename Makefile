@@ -21,8 +21,8 @@ run: $(STAMP)  ## run the whole runbook on the embedded sandbox
 test: $(STAMP)  ## all tests: the fast ones, then servers and kernels, then the notebooks
 	@$(VENV_PYTHON) -m pytest $(ARGS)
 
-test-full: $(STAMP)  ## the same, and a run killed at every point, not at a sample (half an hour)
-	@ALL_KILL_POINTS=1 $(VENV_PYTHON) -m pytest $(ARGS)
+test-full: $(STAMP)  ## the same, with every kill point and every fault, not a sample (half an hour)
+	@ALL_KILL_POINTS=1 ALL_FAULTS=1 $(VENV_PYTHON) -m pytest $(ARGS)
 
 notebooks: $(STAMP)  ## make the notebooks' committed outputs again
 	@$(VENV_PYTHON) -m keyrunbook.execution.reference $(ARGS)
