@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from awssandbox.call import Caller
@@ -38,6 +39,13 @@ def refusal(call: Callable[[], Any]) -> tuple[str, str, int]:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return error.response["Error"]["Code"], error.response["Error"]["Message"], status
     raise AssertionError(f"it was not refused; the answer was {answer}")
+
+
+class Still(Clock):
+    """A clock that goes only where it is moved, for tests that tell seconds apart."""
+
+    def now(self) -> datetime:
+        return self._start + self._advanced
 
 
 class Sandbox:

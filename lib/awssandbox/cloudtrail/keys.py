@@ -14,6 +14,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from awssandbox.call import Access, Answer, Call, Operation
@@ -62,15 +63,17 @@ class KeyPairs:
     def at(self, moment: datetime, region: str, ids: Identifiers) -> KeyPair:
         """The key pair that signs at `moment`."""
         if moment.year not in self.made:
-            source = random.Random(int(ids.make("digest key", region, moment.year), 16))
-            self.made[moment.year] = _key_pair(source, moment.year)
+            seed = int(ids.make("digest key", region, moment.year), 16)
+            self.made[moment.year] = _key_pair(seed, moment.year)
         return self.made[moment.year]
 
 
-def _key_pair(source: random.Random, year: int) -> KeyPair:
+@lru_cache
+def _key_pair(seed: int, year: int) -> KeyPair:
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+    source = random.Random(seed)
     p, q = _prime(source), _prime(source)
     d = pow(_EXPONENT, -1, math.lcm(p - 1, q - 1))
     private = rsa.RSAPrivateNumbers(

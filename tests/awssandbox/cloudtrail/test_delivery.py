@@ -14,10 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from awssandbox.clock import Clock
 from awssandbox.faults import Faults, parse
 from awssandbox.forward import ServiceAccess
-from in_process import OTHER, Sandbox, refusal
+from in_process import OTHER, Sandbox, Still, refusal
 from served import ACCOUNT, REGION, Served, document
 from test_trails import ACL, ARN, CHECKS, DEFAULT, WRITES, bucket_for_trails
 
@@ -27,7 +26,8 @@ START = datetime(2026, 1, 31, 9, 1, 30, tzinfo=UTC)
 
 def started(trail: dict[str, Any] | None = None, **options: Any) -> Sandbox:
     """A sandbox with a trail that logs."""
-    sandbox = Sandbox(clock=Clock(START), **options)
+    options.setdefault("clock", Still(START))
+    sandbox = Sandbox(**options)
     bucket_for_trails(sandbox.client("s3"))
     trails = sandbox.client("cloudtrail")
     trails.create_trail(**{"Name": "main", "S3BucketName": "trails", **(trail or {})})
@@ -108,7 +108,7 @@ def test_files_come_after_the_event_delay() -> None:
 
 
 def test_a_prefix() -> None:
-    sandbox = Sandbox(clock=Clock(START))
+    sandbox = Sandbox(clock=Still(START))
     bucket_for_trails(sandbox.client("s3"))
     writes = {**WRITES, "Resource": "arn:aws:s3:::trails/a/b/AWSLogs/*"}
     sandbox.client("s3").put_bucket_policy(Bucket="trails", Policy=document(CHECKS, writes))
@@ -121,7 +121,7 @@ def test_a_prefix() -> None:
 
 
 def test_a_bucket_of_another_account() -> None:
-    sandbox = Sandbox(clock=Clock(START))
+    sandbox = Sandbox(clock=Still(START))
     bucket_for_trails(sandbox.client("s3", sandbox.root(OTHER)), "theirs")
     trails = sandbox.client("cloudtrail")
     trails.create_trail(Name="main", S3BucketName="theirs")
@@ -238,7 +238,7 @@ def test_a_trail_of_all_regions_has_a_folder_for_each(everywhere: bool) -> None:
 @pytest.mark.parametrize("included", [False, True])
 def test_global_service_events(included: bool) -> None:
     """They are in us-east-1, and a trail of that Region alone may leave them out."""
-    sandbox = Sandbox(clock=Clock(START))
+    sandbox = Sandbox(clock=Still(START))
     there = elsewhere(sandbox, "s3", "us-east-1")
     there.create_bucket(Bucket="trails")
     there.put_bucket_policy(Bucket="trails", Policy=document(CHECKS, WRITES))
@@ -387,7 +387,7 @@ def test_the_same_seed_gives_the_same_names() -> None:
 
 @pytest.mark.e2e
 def test_over_http(sandboxes: Callable[..., Served]) -> None:
-    served = sandboxes(clock=Clock(START))
+    served = sandboxes(clock=Still(START))
     bucket_for_trails(served.client("s3"))
     trails = served.client("cloudtrail")
     trails.create_trail(Name="main", S3BucketName="trails")
