@@ -260,7 +260,7 @@ def plan(
     _check_used(given, pairs, chosen)
     run = open_step(chosen[0], parameters.model_copy(update={"run_id": found}))
     planned = plan_steps(run, chosen)
-    name = approval.store(run, planned, chosen)
+    name = approval.store(run, planned)
     if as_json:
         whole = {"digest": name, "chosen": chosen, **planned.to_dict()}
         click.echo(json.dumps(whole, indent=2, ensure_ascii=False))

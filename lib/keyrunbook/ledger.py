@@ -10,7 +10,7 @@ and a line that would be earlier than the one before it has that one's time. The
   changed; ``unknown``, where no answer tells; ``not made``, where it was not sent, or where AWS was
   asked and shows nothing of it. One that was looked up says how it was `found`, and of which
   `intent`
-- ``plan``: what steps would change, under its digest; `chosen` steps and `parameters` of it
+- ``plan``: what steps would change, under its digest
 - ``approved``: the plan of that digest may be applied; by whom, and how that was said
 - ``difference``: what made an approved plan stop, since AWS was not as it had been
 - ``account_alias``: the account's alias could not be read, and why

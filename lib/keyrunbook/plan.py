@@ -15,8 +15,8 @@ from typing import Any, Final
 from keyrunbook.policies import plain
 from keyrunbook.prices import price_of
 
-POLICIES: Final = ("Policy", "PolicyDocument", "AssumeRolePolicyDocument")
-"""The parameters of a call that hold a policy as text."""
+POLICIES: Final = ("Policy", "PolicyDocument", "AssumeRolePolicyDocument", "policy")
+"""The parameters of a call that hold a policy as text; ``policy`` is what was there before."""
 DOCUMENTS: Final = ("data",)
 """The parameters that are a document of somebody's own: sent as they are, kept by their digest.
 
@@ -101,7 +101,9 @@ class RunPlan:
     """The plans of some steps of one run, to be approved together.
 
     A later plan builds on what the earlier ones will have changed; values that AWS is still to
-    give are symbols in it.
+    give are symbols in it. `chosen` are the steps that it was made for, those that change nothing
+    included, and `parameters` the ones that were given: it is applied as it was made. `ended` is
+    how often its steps had come to their end before: a plan made again is another plan.
     """
 
     run_id: str
@@ -109,6 +111,9 @@ class RunPlan:
     region: str
     account: str
     plans: tuple[Plan, ...]
+    chosen: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    ended: int = 0
 
     def __len__(self) -> int:
         return sum(map(len, self.plans))
@@ -120,6 +125,9 @@ class RunPlan:
             "partition": self.partition,
             "region": self.region,
             "account": self.account,
+            "chosen": list(self.chosen),
+            "parameters": dict(self.parameters),
+            "ended": self.ended,
             "steps": [plan.to_dict() for plan in self.plans],
         }
 
@@ -177,24 +185,17 @@ def _digest_of(document: str) -> dict[str, Any]:
     }
 
 
-def canonical(value: Any) -> Any:
-    """`value` so that what means the same is the same: policies parsed, their lists in order.
+def canonical(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a call, or what was there before it, in one form for all that say the same.
 
-    For the parameters of calls and what was there before, in plans and in the ledger.
+    Only what AWS takes for a policy is parsed and put in order; everything else stays as it is.
     """
-    if isinstance(value, Mapping):
-        return {name: _canonical(name, item) for name, item in sorted(value.items())}
-    if isinstance(value, list | tuple):
-        return [canonical(item) for item in value]
-    return value
-
-
-def _canonical(name: str, value: Any) -> Any:
-    if name in POLICIES and isinstance(value, str):
-        return plain(json.loads(value))
-    if name == "policy":  # what was there before: IAM gives a document, KMS its text
-        return plain(json.loads(value) if isinstance(value, str) else value)
-    return canonical(value)
+    return {
+        name: plain(json.loads(value) if isinstance(value, str) else value)
+        if name in POLICIES and value is not None
+        else value
+        for name, value in given.items()
+    }
 
 
 def digest(plan: Mapping[str, Any]) -> str:
@@ -202,5 +203,20 @@ def digest(plan: Mapping[str, Any]) -> str:
 
     Times, tokens and request ids are not part of a plan, so the same plan has the same digest.
     """
-    text = json.dumps(canonical(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    steps = [
+        {
+            **step,
+            "changes": [
+                {
+                    **change,
+                    "parameters": canonical(change["parameters"]),
+                    "before": canonical(change["before"]),
+                }
+                for change in step["changes"]
+            ],
+        }
+        for step in plan["steps"]
+    ]
+    content = {**plan, "steps": steps}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

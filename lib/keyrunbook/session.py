@@ -141,12 +141,12 @@ def open_run(step: str, namespace: Mapping[str, Any]) -> Run:
     return run
 
 
-def open_step(step: str, parameters: Parameters) -> Run:
+def open_step(step: str, parameters: Parameters, *, finished: bool = False) -> Run:
     """Open a run for `step`, from validated parameters. Raises as `open_run` does.
 
     A run that was found, not named, and that cannot go on here (made on a sandbox that is gone, or
     on another target, or with a damaged ledger) is left alone where a new one can begin. A run that
-    `06_clean_up` has finished is opened for nothing else.
+    `06_clean_up` has finished is opened for nothing else, unless `finished` says that it may be.
     """
     outputs, begins = outputs_dir(parameters), NEEDS[step] is None
     run_id = parameters.run_id or _current(outputs, begins=begins)
@@ -177,7 +177,8 @@ def open_step(step: str, parameters: Parameters) -> Run:
     if opened is None:
         _open(run)
     _settle(run)
-    _check_unfinished(run)
+    if not finished:
+        _check_unfinished(run)
     _check_needed(run, NEEDS[step])
     return run
 

@@ -2,7 +2,8 @@
 
 A plan is stored as a line of the ledger and named by its digest; approving it is another line. An
 approval holds for the steps of its plan until each has come to its end, also for a run that is
-resumed. On the sandbox it is asked for only where a digest is given.
+resumed; a plan made after that has another digest. On the sandbox approval is asked for only where
+a digest is given.
 """
 
 from __future__ import annotations
@@ -12,43 +13,65 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from keyrunbook.errors import ApprovalRequired, ParameterError
+from keyrunbook.errors import ApprovalRequired, LedgerDamaged, ParameterError
 from keyrunbook.plan import Plan, RunPlan, canonical, digest, fill
+from keyrunbook.prices import PRICES
 
 if TYPE_CHECKING:
     from keyrunbook.ledger import Ledger
     from keyrunbook.session import Run
 
-_OF_A_CALL = {"run_id", "outputs_dir", "approve"}
-"""Parameters that say which run it is and what is done with it, not what the plan is made of."""
 BY_PARAMETER = "the parameter approve"
 _SHOWN_LINES = 40  # of a difference, in the error; the ledger has it whole
 
 Form = Mapping[str, Any]
-"""A change as a plan's JSON has it, its symbols filled."""
+"""What of a change counts: the call, its parameters, and what was there before."""
 
 
-def store(run: Run, plan: RunPlan, chosen: Sequence[str]) -> str:
-    """Keep the plan in the run's ledger, once; gives its digest.
+# Plans in the ledger
 
-    With it the steps that it was `chosen` for, those that change nothing included, and the
-    parameters that were given, so that it can be applied as it was made.
-    """
+
+def plan_of(run: Run, plan: Plan) -> RunPlan:
+    """One step's plan, as it is approved alone."""
+    return plan_of_all(run, [plan], [plan.step])
+
+
+def plan_of_all(run: Run, plans: Sequence[Plan], chosen: Sequence[str]) -> RunPlan:
+    """The plans of several steps, to be approved together; `chosen` names all that are to run."""
+    who, given = run.identity, json.loads(run.parameters.model_dump_json(exclude_unset=True))
+    done = [entry["step"] for entry in run.ledger.of_kind("done")]
+    return RunPlan(
+        run.run_id,
+        who.partition,
+        run.region,
+        who.account,
+        tuple(plans),
+        tuple(chosen),
+        {name: value for name, value in given.items() if name not in _OF_A_CALL},
+        sum(done.count(plan.step) for plan in plans),
+    )
+
+
+_OF_A_CALL = {"run_id", "outputs_dir", "approve", "read_only"}
+"""Parameters that say which run it is and what is done with it, not what the plan is made of."""
+
+
+def store(run: Run, plan: RunPlan) -> str:
+    """Keep the plan in the run's ledger, once; gives its digest."""
     content = plan.to_dict()
     name = digest(content)
     if all(entry["digest"] != name for entry in run.ledger.of_kind("plan")):
-        given = json.loads(run.parameters.model_dump_json(exclude_unset=True))
-        parameters = {key: value for key, value in given.items() if key not in _OF_A_CALL}
-        run.record("plan", digest=name, chosen=list(chosen), parameters=parameters, plan=content)
+        run.record("plan", digest=name, plan=content)
     return name
 
 
 def stored(ledger: Ledger, name: str, run_id: str) -> Mapping[str, Any]:
-    """The line of the ledger that keeps the plan of that digest.
+    """The plan of that digest.
 
-    Raises ParameterError, naming the plans that there are, when there is none.
+    Raises ParameterError, naming the plans that there are, when there is none; LedgerDamaged when
+    what the ledger keeps under it is another plan: a digest is seen elsewhere too, a chain is not.
     """
-    plans = {entry["digest"]: entry for entry in ledger.of_kind("plan")}
+    plans = {entry["digest"]: entry["plan"] for entry in ledger.of_kind("plan")}
     if name not in plans:
         raise ParameterError(
             f"approve = {name!r} is no plan of the run {run_id!r}.",
@@ -56,25 +79,16 @@ def stored(ledger: Ledger, name: str, run_id: str) -> Mapping[str, Any]:
             if plans
             else f"Make one with: runbook plan --run-id {run_id}",
         )
-    return plans[name]
+    plan: Mapping[str, Any] = plans[name]
+    if digest(plan) != name or plan["run_id"] != run_id:
+        raise LedgerDamaged(
+            f"{ledger.path} keeps another plan under the digest {name}.",
+            "Somebody altered it. Start a new run, and plan again.",
+        )
+    return plan
 
 
-def plan_of(run: Run, plan: Plan) -> RunPlan:
-    """One step's plan, as it is approved alone."""
-    who = run.identity
-    return RunPlan(run.run_id, who.partition, run.region, who.account, (plan,))
-
-
-def approve(run: Run, name: str, how: str) -> None:
-    """Note in the ledger that the operator approves the plan of that digest, and by what.
-
-    Where it is approved already for the run's step, and not used up, nothing is added.
-    Raises ParameterError, naming the plans that there are, when none of the run has the digest.
-    """
-    plan = stored(run.ledger, name, run.run_id)["plan"]
-    standing = _standing(run, run.step)
-    if _speaks_of(plan, run.step) and (standing is None or standing["digest"] != name):
-        run.record("approved", digest=name, operator=run.identity.arn, how=how)
+# Approvals
 
 
 def is_needed(run: Run) -> bool:
@@ -82,45 +96,58 @@ def is_needed(run: Run) -> bool:
     return run.target == "aws" or run.parameters.approve is not None
 
 
-def is_approved(run: Run, plan: Plan) -> bool:
-    """Whether the plan may be applied as it is, as a whole.
+def approve(run: Run, name: str, how: str) -> None:
+    """Note in the ledger that the operator approves the plan of that digest, and by what; once.
 
-    Raises ParameterError when the parameter `approve` is no plan of this run.
+    Raises ParameterError when no plan of the run has the digest, LedgerDamaged as `stored` does.
     """
-    if run.parameters.approve is not None:
-        approve(run, run.parameters.approve, BY_PARAMETER)
+    stored(run.ledger, name, run.run_id)
+    if all(entry["digest"] != name for entry in run.ledger.of_kind("approved")):
+        run.record("approved", digest=name, operator=run.identity.arn, how=how)
+
+
+def is_approved(run: Run, plan: Plan) -> bool:
+    """Whether the plan, the whole of a step, may be applied as it is. Raises as `approve` does."""
     standing = _standing(run, plan.step)
-    return standing is not None and _planned(run, plan) == _remaining(run, standing, plan.step)
+    return standing is not None and _planned(run, plan, standing) == _left(run, plan.step, standing)
 
 
-def check(run: Run, plan: Plan, part_of: Callable[[], Plan] | None) -> None:
+def check(run: Run, plan: Plan, whole: Callable[[], Plan] | None, *, parts: bool) -> None:
     """Raise ApprovalRequired unless an approved plan of the run says exactly this.
 
-    Before the step's first mutation all that it would change now must be what was approved, its
-    symbols filled from the ledger; after a crash, what is left of it. `part_of` gives the whole of
-    a step that applies its plan in parts. What was planned instead is stored, to be approved.
+    `whole` plans the step again, from what is there now: that has to be what was approved, its
+    symbols filled with what the approved changes gave; after a crash, what is left of it. A step
+    that applies its plan in `parts` is compared as a whole before its first change; then each part
+    has to be among what was approved, which it may be again after a crash. What costs is never
+    made more often than it was approved. What is planned instead is stored, to be approved.
 
-    Raises ParameterError when `approve` is no plan of this run.
+    Raises ParameterError and LedgerDamaged as `approve` does.
     """
     if not is_needed(run):
         return
-    given = run.parameters.approve
-    if given is not None:
-        approve(run, given, BY_PARAMETER)
     standing = _standing(run, plan.step)
     if standing is None:
-        raise _required(run, plan if part_of is None else part_of())
-    approved = _filled(run, standing, plan.step)
-    now = plan
-    if part_of is None:
-        wanted = _remaining(run, standing, plan.step)
-    elif _begun(run, standing, plan.step):
-        asked = _planned(run, plan)
-        wanted = asked if all(form in approved for form in asked) else approved
-    else:
-        now, wanted = part_of(), approved
-    if _planned(run, now) != wanted:
-        raise _changed(run, now, wanted, standing["digest"])
+        if plan.changes:
+            raise _required(run, plan if whole is None else whole())
+        return
+    asked = _planned(run, plan, standing)
+    if not parts:
+        wanted = _left(run, plan.step, standing)
+        now = plan if whole is None or not (asked or wanted) else whole()
+        for planned in (_planned(run, now, standing), asked):
+            if planned != wanted:
+                raise _changed(run, now, wanted, planned, standing["digest"])
+        return
+    if not asked:
+        return
+    approved, begun = _approved(run, plan.step, standing), _begun(run, plan.step, standing)
+    now = plan if whole is None else whole()
+    if not begun and (planned := _planned(run, now, standing)) != approved:
+        raise _changed(run, now, approved, planned, standing["digest"])
+    costly = [form for form in asked if form["call"] in PRICES]
+    alien = any(form not in approved for form in asked)
+    if alien or _more_than(costly, _left(run, plan.step, standing)):
+        raise _changed(run, now, approved, asked, standing["digest"])
 
 
 def _standing(run: Run, step: str) -> Mapping[str, Any] | None:
@@ -128,46 +155,59 @@ def _standing(run: Run, step: str) -> Mapping[str, Any] | None:
 
     None where there is none, or the step has come to its end since.
     """
-    plans = {entry["digest"]: entry["plan"] for entry in run.ledger.of_kind("plan")}
+    if run.parameters.approve is not None:
+        approve(run, run.parameters.approve, BY_PARAMETER)
     for entry in reversed(run.ledger.of_kind("approved")):
-        plan = plans[entry["digest"]]
-        if _speaks_of(plan, step):
+        plan = stored(run.ledger, entry["digest"], run.run_id)
+        if any(one["step"] == step for one in plan["steps"]):
             ended = [one["n"] for one in run.ledger.of_kind("done", step)]
             used = any(n > entry["n"] for n in ended)
             return None if used else {**entry, "plan": plan}
     return None
 
 
-def _speaks_of(plan: Mapping[str, Any], step: str) -> bool:
-    return any(one["step"] == step for one in plan["steps"])
+# Changes, compared
 
 
-def _forms(run: Run, changes: Iterable[Mapping[str, Any]]) -> list[Form]:
-    """What counts of changes, with the symbols that the run can fill by now."""
-    known = run.known()
+def _forms(changes: Iterable[Mapping[str, Any]], known: Mapping[str, Any]) -> list[Form]:
+    """What counts of changes, with the symbols filled that are known by now."""
     return [_form(fill(change, known, partly=True)) for change in changes]
 
 
-def _planned(run: Run, plan: Plan) -> list[Form]:
-    return _forms(run, (change.to_dict() for change in plan))
-
-
 def _form(change: Mapping[str, Any]) -> Form:
-    """What of a change counts: the call, its parameters, and what was there before."""
-    form = canonical({name: change[name] for name in ("call", "parameters", "before")})
-    assert isinstance(form, dict)
-    return form
+    return {
+        "call": change["call"],
+        "parameters": canonical(change["parameters"]),
+        "before": canonical(change["before"]),
+    }
 
 
-def _filled(run: Run, standing: Mapping[str, Any], step: str) -> list[Form]:
-    """The approved changes of the step, their symbols filled from the ledger."""
+def _given(run: Run, standing: Mapping[str, Any]) -> dict[str, Any]:
+    """What the changes that were made since the approval gave, by symbol: nothing else fills one.
+
+    So a plan on a key that is still to be made is not applied to another one.
+    """
+    return {
+        f"{intent['step'].split('_', 1)[1]}.{name}": value
+        for intent, outcome in run.ledger.served()
+        if intent["n"] > standing["n"]
+        for name, value in outcome["gives"].items()
+    }
+
+
+def _planned(run: Run, plan: Plan, standing: Mapping[str, Any]) -> list[Form]:
+    return _forms((change.to_dict() for change in plan), _given(run, standing))
+
+
+def _approved(run: Run, step: str, standing: Mapping[str, Any]) -> list[Form]:
+    """The approved changes of the step."""
     changes = next(one["changes"] for one in standing["plan"]["steps"] if one["step"] == step)
-    return _forms(run, changes)
+    return _forms(changes, _given(run, standing))
 
 
-def _remaining(run: Run, standing: Mapping[str, Any], step: str) -> list[Form]:
+def _left(run: Run, step: str, standing: Mapping[str, Any]) -> list[Form]:
     """The approved changes of the step that AWS has not made since the approval."""
-    left = _filled(run, standing, step)
+    left = _approved(run, step, standing)
     for intent, _ in run.ledger.served():
         form = _form(intent)
         if intent["n"] > standing["n"] and intent["step"] == step and form in left:
@@ -175,13 +215,26 @@ def _remaining(run: Run, standing: Mapping[str, Any], step: str) -> list[Form]:
     return left
 
 
-def _begun(run: Run, standing: Mapping[str, Any], step: str) -> bool:
+def _more_than(asked: Iterable[Form], left: Sequence[Form]) -> bool:
+    """Whether there is something in `asked` that is not in `left`, or not as often."""
+    rest = list(left)
+    for form in asked:
+        if form not in rest:
+            return True
+        rest.remove(form)
+    return False
+
+
+def _begun(run: Run, step: str, standing: Mapping[str, Any]) -> bool:
     """Whether the step has changed something, or tried to, since the approval."""
     return any(entry["n"] > standing["n"] for entry in run.ledger.of_kind("intent", step))
 
 
+# Errors
+
+
 def _required(run: Run, whole: Plan) -> ApprovalRequired:
-    name = store(run, plan_of(run, whole), [whole.step])
+    name = store(run, plan_of(run, whole))
     return ApprovalRequired(
         f"{whole.step} would change this {_what(run)}: "
         f"{', '.join(change.call for change in whole)}. Nothing was changed.",
@@ -189,16 +242,20 @@ def _required(run: Run, whole: Plan) -> ApprovalRequired:
     )
 
 
-def _changed(run: Run, now: Plan, wanted: Sequence[Form], approved: str) -> ApprovalRequired:
-    lines = differences(wanted, _planned(run, now))
+def _changed(
+    run: Run, now: Plan, wanted: Sequence[Form], planned: Sequence[Form], approved: str
+) -> ApprovalRequired:
+    """What was `planned` in place of what was `wanted`; `now` is offered to be approved instead."""
+    lines = differences(wanted, planned)
     run.record("difference", approved=approved, lines=lines)
-    name = store(run, plan_of(run, now), [now.step])
+    name = store(run, plan_of(run, now))
     more = len(lines) - _SHOWN_LINES
     shown = [*lines[:_SHOWN_LINES], *([f"… and {more} more lines"] if more > 0 else [])]
+    begun = bool(run.ledger.of_kind("intent", now.step))
+    when = "before its next change" if begun else "before it changed anything"
     return ApprovalRequired(
-        f"{now.step} stopped before it changed anything: the {_what(run)} is not as it was when "
-        f"the plan {approved[:12]}… was approved. (-: approved, +: as it would be now)\n"
-        + "\n".join(shown),
+        f"{now.step} stopped {when}: the {_what(run)} is not as it was when the plan "
+        f"{approved[:12]}… was approved. (-: approved, +: as it would be now)\n" + "\n".join(shown),
         _way_on(run, now.step, name),
     )
 

@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from iamaccess import Outcome
 
+from keyrunbook import policies
 from keyrunbook.access import keeps_control
 from keyrunbook.aws import approval, settle, who
 from keyrunbook.aws.refusals import NEVER_SENT, code_of, explain, may_be_sent_again
 from keyrunbook.aws.wait import NotYet, Pending, wait_until
-from keyrunbook.errors import LockOut, PlanStale, ReadOnly, RunbookError, StepFailed
+from keyrunbook.errors import (
+    LockOut,
+    OutcomeUnknown,
+    PlanStale,
+    ReadOnly,
+    RunbookError,
+    StepFailed,
+)
 from keyrunbook.ledger import DONE, NOT_MADE, REFUSED, UNKNOWN
 from keyrunbook.parameters import settle_seconds
 from keyrunbook.plan import DOCUMENTS, Applied, Change, Plan, fill, shown
@@ -27,10 +35,18 @@ if TYPE_CHECKING:
     from keyrunbook.session import Run
 
 
-def apply(run: Run, plan: Plan, part_of: Callable[[], Plan] | None = None) -> Applied:
+def apply(
+    run: Run,
+    plan: Plan,
+    whole: Callable[[], Plan] | None = None,
+    *,
+    parts: bool = False,
+    before_first: Callable[[], None] | None = None,
+) -> Applied:
     """Make the changes of `plan`, in order; gives what was made.
 
-    `part_of` plans the whole of a step that applies its plan in parts.
+    `whole` plans the step again, from what is there now; with `parts`, `plan` is a part of that.
+    `before_first` is called once nothing stands in the way of the first change.
 
     Raises ReadOnly in a run that may only read, ApprovalRequired where nobody approved exactly this
     on AWS, RunBusy while another process applies a step of the run, PlanStale where something was
@@ -40,13 +56,16 @@ def apply(run: Run, plan: Plan, part_of: Callable[[], Plan] | None = None) -> Ap
     carried out: the changes before it stay, and the ledger holds them.
     """
     if not plan.changes:
+        approval.check(run, plan, whole, parts=parts)
         return Applied(plan.step)
     if run.parameters.read_only:
-        raise _only_read(plan if part_of is None else part_of())
+        raise _only_read(plan if whole is None else whole())
     with run.ledger.applying():
         _check_current(run)
-        approval.check(run, plan, part_of)
+        approval.check(run, plan, whole, parts=parts)
         _check_lock_out(run, plan)
+        if before_first is not None:
+            before_first()
         return Applied(plan.step, tuple((change, _make(run, change)) for change in plan))
 
 
@@ -132,6 +151,26 @@ def _check_current(run: Run) -> None:
         )
 
 
+def _check_unchanged(run: Run, change: Change) -> None:
+    """Refuse to put a key policy in the place of another one than the plan knows of.
+
+    Whatever somebody put meanwhile, another run too, would be lost. Raises PlanStale.
+    """
+    if change.call != "kms:PutKeyPolicy" or "policy" not in change.keep:
+        return
+    key = fill(change.parameters["KeyId"], run.known())
+    try:
+        now = run.clients("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+    except (ClientError, BotoCoreError) as error:
+        raise explain(error) from error
+    if not policies.same(json.loads(now), json.loads(change.keep["policy"])):
+        raise PlanStale(
+            f"{change.call} was not sent: somebody changed the policy of {key} since this was "
+            "planned, and that would be lost.",
+            "Run the notebook again from its top: it plans from what is there now.",
+        )
+
+
 def _make(run: Run, change: Change) -> dict[str, Any]:
     """Make one change; gives what AWS answered, by the change's `gives`.
 
@@ -139,6 +178,7 @@ def _make(run: Run, change: Change) -> dict[str, Any]:
     busy or cannot be reached, and where no answer came and the change does not show, it is sent
     again, up to `settle_seconds`.
     """
+    _check_unchanged(run, change)
     limit_s = settle_seconds(run.parameters, run.target)
     sending = _Sending(run, change)
     answer = wait_until(
@@ -212,6 +252,8 @@ class _Sending:
                 self._outcome(DONE, code=code, found=found.how, gives=dict(found.gives))
                 return dict(found.gives)
         self._outcome(status, code=code, message=str(error))
+        if status == UNKNOWN and self._change.call in settle.MAKES_ANOTHER:
+            return self._looked_for(error)
         if status == UNKNOWN:
             found = settle.look_up(self._run, self._intent())
             if found.made:
@@ -220,6 +262,16 @@ class _Sending:
         elif not may_be_sent_again(error):
             raise explain(error) from error
         return Pending(error)
+
+    def _looked_for(self, error: ClientError | BotoCoreError) -> dict[str, Any]:
+        """What a call without a token made, if it shows; it is never sent again by itself."""
+        if settle.look(self._run, self._intent()).made:
+            return dict(settle.look_up(self._run, self._intent()).gives)
+        raise OutcomeUnknown(
+            f"AWS gave no answer to {self._change.call}, and shows nothing of it: "
+            f"{explain(error).what}",
+            "Run the step again: it looks once more before it makes another.",
+        ) from error
 
     def _tokens(self) -> dict[str, str]:
         """The tokens by which AWS knows a call that it has served already.
@@ -256,5 +308,5 @@ def _status_after(error: ClientError | BotoCoreError) -> str:
     """
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return REFUSED if 400 <= status < 500 else UNKNOWN
+        return REFUSED if 400 <= status < 500 and status != 408 else UNKNOWN
     return NOT_MADE if isinstance(error, NEVER_SENT) else UNKNOWN

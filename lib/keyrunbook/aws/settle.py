@@ -326,11 +326,11 @@ def _no_role_policy(asked: Asked) -> Answer | None:
 
 def _builds(asked: Asked, version_arn: str) -> list[dict[str, Any]]:
     pages = asked.client("imagebuilder").get_paginator("list_workflow_build_versions")
-    return [
-        dict(one)
-        for page in pages.paginate(workflowVersionArn=version_arn)
-        for one in page["workflowSummaryList"]
-    ]
+    found = _unless(
+        "ResourceNotFoundException",  # UNCONFIRMED for a version that is not there
+        lambda: list(pages.paginate(workflowVersionArn=version_arn)),
+    )
+    return [dict(one) for page in found or () for one in page["workflowSummaryList"]]
 
 
 def _new_workflow(asked: Asked) -> Answer | None:
@@ -394,6 +394,9 @@ def _no_image(asked: Asked) -> Answer | None:
 
 _GONE = frozenset({"NotFoundException", "NoSuchEntity", "ResourceNotFoundException"})
 _PENDING = ("PendingDeletion", "PendingReplicaDeletion")
+
+MAKES_ANOTHER: Final = frozenset({"kms:CreateKey", "kms:CreateGrant"})
+"""The calls that make one more thing each time: AWS knows none of them by a token or a name."""
 
 LOOK_UPS: Final[Mapping[str, LookUp]] = {
     "kms:CreateKey": LookUp("ListKeys, ListResourceTags, DescribeKey", _new_key),

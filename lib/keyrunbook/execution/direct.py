@@ -37,6 +37,8 @@ class Command:
     plan: Callable[[Run], Plan]
     apply: Callable[[Run, Plan], Applied]
     verify: Callable[[Run], Sequence[Finding]]
+    finished: bool = False
+    """Whether it is of use to a run that was cleaned up."""
 
 
 def _look_before_revoking(run: Run) -> Sequence[Table]:
@@ -83,6 +85,7 @@ RESTORE: Final = Command(
     _plan_to_restore,
     revoke_access.give_back,
     lambda run: (revoke_access.given_back(run),),
+    finished=True,
 )
 STOP: Final = Command(
     "emergency-stop",
@@ -114,7 +117,7 @@ def carry_out(
 
     Raises what opening a run, planning and applying raise.
     """
-    run = open_step(command.opens, parameters).at(command.step)
+    run = open_step(command.opens, parameters, finished=command.finished).at(command.step)
     shown = list(command.look(run))
     plan = dataclasses.replace(command.plan(run), step=command.step)
     report: dict[str, Any] = {
@@ -129,7 +132,7 @@ def carry_out(
     for table in (*shown, plan_table(plan)):
         say(table.text() + "\n")
     if plan.changes and _waits(run, plan):
-        report["digest"] = approval.store(run, approval.plan_of(run, plan), [command.step])
+        report["digest"] = approval.store(run, approval.plan_of(run, plan))
         say(f"run id:  {run.run_id}\ndigest:  {report['digest']}\n{_way_on(run, command, report)}")
         return WAITS, report
     applied = _apply(run, command, plan)
@@ -152,7 +155,7 @@ def _apply(run: Run, command: Command, plan: Plan) -> Applied:
     try:
         return command.apply(run, plan)
     except ApprovalRequired as error:
-        name = approval.store(run, approval.plan_of(run, plan), [command.step])
+        name = approval.store(run, approval.plan_of(run, plan))
         raise ApprovalRequired(error.what, _way_on(run, command, {"digest": name})) from error
 
 

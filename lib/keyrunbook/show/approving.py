@@ -48,7 +48,7 @@ class Approving:
 
     def _stored(self) -> str:
         plan = approval.plan_of(self._run, self._whole)
-        self._digest = approval.store(self._run, plan, [self._whole.step])
+        self._digest = approval.store(self._run, plan)
         return self._digest
 
     def form(self) -> Any:

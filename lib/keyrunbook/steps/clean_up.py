@@ -65,12 +65,12 @@ def observe(run: Run) -> State:
     workflows = tuple(arn for arn in made if presence.is_there(run, arn))
     roles = [one["RoleName"] for one in presence.made(run, "iam:CreateRole")]
     role = next((name for name in roles if presence.role(run, name) is not None), None)
-    granted = "role_name" in facts
+    grantee = _grantee(run)
     return State(
         workflows,
         _alias(run, key["Arn"]),
         role,
-        grant_access.observe_role(run, facts["role_name"]) if granted else None,
+        None if grantee is None else grant_access.observe_role(run, grantee),
         key,
         key_made,
         not key_made
@@ -79,8 +79,24 @@ def observe(run: Run) -> State:
         builds.left(run),
         () if role is None else _shared(run, role),
         in_use.look(run, _real(workflows), key if key_made and _goes(key) else None),
-        granted and revoke_access.holds_of_others(run),
+        "role_name" in facts and revoke_access.holds_of_others(run),
     )
+
+
+def _grantee(run: Run) -> str | None:
+    """The role that the run gave access, or began to: None where it did not.
+
+    02 remembers it at its end; of one that died half-way its calls tell, and where the key policy
+    alone was put, the parameter.
+    """
+    if known := run.facts().get("role_name"):
+        return str(known)
+    calls = [*presence.made(run, "iam:CreateRole"), *presence.made(run, "iam:PutRolePolicy")]
+    if calls:
+        return str(calls[-1]["RoleName"])
+    if presence.made(run, "kms:PutKeyPolicy"):
+        return grant_access.role_name(run.parameters.execution_role)
+    return None
 
 
 def _real(workflows: tuple[str, ...]) -> tuple[str, ...]:
@@ -246,7 +262,7 @@ def _access_changes(state: State, grant: grant_access.State, stays: bool) -> lis
 
 def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes."""
-    return mutate.apply(run, plan)
+    return mutate.apply(run, plan, lambda: forecast(run).plan)
 
 
 def verify(run: Run) -> Findings:

@@ -181,7 +181,7 @@ def _unfit(key: dict[str, Any]) -> str | None:
 
 def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes; remember a key that was given."""
-    applied = mutate.apply(run, plan)
+    applied = mutate.apply(run, plan, lambda: forecast(run).plan)
     if "key_arn" not in run.facts() and run.parameters.key_arn is not None:
         run.learn(key_arn=run.parameters.key_arn)
     return applied

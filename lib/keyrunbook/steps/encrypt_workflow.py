@@ -186,7 +186,7 @@ def forecast(run: Run) -> Forecast:
 
 def apply(run: Run, plan: Plan) -> Applied:
     """Create the workflow; remember its ARN, also of one that was there already."""
-    applied = mutate.apply(run, plan)
+    applied = mutate.apply(run, plan, lambda: forecast(run).plan)
     present = _current(run)
     if present is not None and present != run.facts().get("workflow_arn"):
         run.learn(workflow_arn=present)

@@ -105,6 +105,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
     if state.key_policy_text is not None:
         text = _key_policy(state, role_arn, adopt=parameters.adopt_statements)
         if not policies.same(state.key_policy, json.loads(text)):
+            check_principals(text)
             changes.append(put_key_policy(state.key_arn, state.key_policy_text, text))
     role_policy = _role_policy(state)
     if not policies.same(state.role_policy, role_policy):
@@ -177,6 +178,15 @@ def put_key_policy(key_arn: str, before: str, after: str, why: str = "") -> Chan
     )
 
 
+def check_principals(text: str, otherwise: str = "") -> None:
+    """Raise ParameterError where a key policy names a principal that is gone: KMS refuses it."""
+    if gone := policies.gone_principals(json.loads(text)):
+        raise ParameterError(
+            f"KMS would refuse the key policy: {gone}.",
+            f"Take it out of the key policy, then run the step again. {otherwise}".strip(),
+        )
+
+
 def put_role_policy(
     where: Place, role: str, before: policies.Document | None, after: policies.Document
 ) -> Change:
@@ -209,7 +219,7 @@ def delete_role_policy(state: State, why: str) -> Change:
 
 def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes; remember the role and the policies."""
-    applied = mutate.apply(run, plan)
+    applied = mutate.apply(run, plan, lambda: forecast(run).plan)
     state = observe(run)
     run.learn(role_name=state.role_name, role_arn=state.role_arn)
     return applied

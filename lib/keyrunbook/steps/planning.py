@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from keyrunbook.aws import approval
 from keyrunbook.aws.refusals import explain
 from keyrunbook.plan import Plan, RunPlan
 from keyrunbook.steps.common import Forecast
@@ -38,8 +39,7 @@ def plan_steps(run: Run, steps: Sequence[str]) -> RunPlan:
             forecast = _forecast(ahead.at(step))
             plans.append(forecast.plan)
             ahead = ahead.after(forecast.plan, forecast.leaves)
-    who = run.identity
-    return RunPlan(run.run_id, who.partition, run.region, who.account, tuple(plans))
+    return approval.plan_of_all(run, plans, steps)
 
 
 def _forecast(run: Run) -> Forecast:

@@ -216,11 +216,11 @@ def role_policies(run: Run, role_name: str) -> list[str]:
 def workflow_builds(run: Run, version_arn: str) -> list[str]:
     """The ARNs of a workflow version's builds."""
     pages = run.clients("imagebuilder").get_paginator("list_workflow_build_versions")
-    return [
-        one["arn"]
-        for page in pages.paginate(workflowVersionArn=version_arn)
-        for one in page["workflowSummaryList"]
-    ]
+    found = or_none(
+        lambda: list(pages.paginate(workflowVersionArn=version_arn)),
+        "ResourceNotFoundException",  # UNCONFIRMED for a version that is not there
+    )
+    return [one["arn"] for page in found or () for one in page["workflowSummaryList"]]
 
 
 def is_there(run: Run, workflow_arn: str) -> bool:

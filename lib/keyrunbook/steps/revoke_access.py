@@ -10,15 +10,17 @@ not touched: it is named, and stays open. ``deny`` puts one explicit Deny into t
 which is stronger than all of them, and takes nothing away. It denies workflows only: it does the
 least harm.
 
-A revocation has its own lines in the ledger: ``revocation`` (what was there before it, and the key
-policy as it leaves it) and ``restored``. Between the two it is open, also after a crash.
+A revocation has its own lines in the ledger: ``revocation`` (what it takes, and the key policy as
+it leaves it) and ``restored``. Between the two it is open, also after a crash. While it is open
+others may follow, each with a line of its own: they are undone together, the newest first.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -35,7 +37,7 @@ from keyrunbook.parameters import Parameters, settle_seconds
 from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.records import Record
 from keyrunbook.show.tables import Table, records_table
-from keyrunbook.steps import builds, grant_access, inventory, presence
+from keyrunbook.steps import STEPS, builds, grant_access, inventory, presence
 from keyrunbook.steps.builds import Build
 from keyrunbook.steps.common import Forecast, keep, passed
 from keyrunbook.steps.events import INTERVAL_S, history, wait_for
@@ -64,9 +66,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a revocation found: the key policy's text, the role's policy, its grants.
+    """What one revocation takes: of the key policy's text, the role's policy, its grants.
 
-    `left` is the key policy as the revocation leaves it. Of a key of another account both are None.
+    `left` is the text of the key policy as the revocation leaves it; both texts are None where it
+    leaves that alone.
     """
 
     key_policy: str | None
@@ -110,10 +113,16 @@ def _as_given(grant: Grant) -> Grant:
 def plan(state: State, parameters: Parameters) -> Plan:
     """Close the execution role's paths: first the key policy's, then its own policy's, then grants.
 
-    Raises ParameterError where a Deny is asked for and there is no role to deny.
+    A key policy that KMS may refuse for what others wrote is put last: what can be closed is.
+    Raises ParameterError where a Deny is asked for and there is no role to deny, or no key policy
+    that KMS would take.
     """
     before, changes, left = state.access, [], _left(state, parameters)
     if (text := before.key_policy_text) is not None and left not in (None, text):
+        if parameters.revoke_by == "deny":
+            grant_access.check_principals(
+                str(left), 'Or leave revoke_by out: "remove" closes more.'
+            )
         changes.append(put_key_policy(before.key_arn, text, str(left), _why(parameters)))
     if parameters.revoke_by == "remove":
         if before.role_policy is not None:
@@ -121,7 +130,21 @@ def plan(state: State, parameters: Parameters) -> Plan:
                 delete_role_policy(before, "path 2: the role's own policy no longer names the key")
             )
         changes += [_revoke_grant(before.key_arn, one) for one in state.grants or ()]
-    return Plan(STEP, tuple(changes))
+    return Plan(STEP, tuple(_in_order(changes)))
+
+
+def _in_order(changes: Sequence[Change]) -> Iterator[Change]:
+    """The changes, a key policy at the end whose principals KMS may refuse, with a word of it."""
+    last = []
+    for one in changes:
+        gone = one.call == "kms:PutKeyPolicy" and policies.gone_principals(
+            json.loads(one.parameters["Policy"])
+        )
+        if gone:
+            last.append(replace(one, why=f"{one.why}; last, as KMS refuses it while {gone}"))
+        else:
+            yield one
+    yield from last
 
 
 def _why(parameters: Parameters) -> str:
@@ -217,76 +240,89 @@ def _after(read: access.Read, state: State, parameters: Parameters) -> access.Re
 # Giving back
 
 
-def restore(state: State, saved: Saved | None) -> Plan:
-    """Give back what a revocation took: the key policy byte for byte, the role's policy, grants.
+def restore(state: State, taken: Sequence[Saved]) -> Plan:
+    """Give back what revocations took, the newest first: the key policy, the role's policy, grants.
 
-    Where somebody changed the key policy meanwhile, only the statements that the revocation took or
-    added are put right in it. Raises ParameterError when the role is gone.
+    The key policy goes back byte for byte. Where somebody changed it meanwhile, only the statements
+    that a revocation took or added are put right in it. Raises ParameterError when the role is
+    gone.
     """
-    if saved is None:
-        return Plan(STEP)
     before, changes = state.access, []
-    if (text := _given_back(state, saved)) is not None:
-        why = (
-            "path 1 again: somebody changed the key policy meanwhile; theirs stays, and only what "
-            "the revocation changed is put right"
-            if meanwhile(state, saved)
-            else "path 1 again: the key policy as it was, byte for byte"
-        )
-        changes.append(put_key_policy(before.key_arn, before.key_policy_text or "", text, why))
-    given = saved.role_policy
-    if given is not None and not policies.same(given, before.role_policy):
-        changes.append(put_role_policy(before.place, before.role_name, before.role_policy, given))
+    if (text := before.key_policy_text) is not None:
+        given = _given_back(text, taken)
+        if not policies.same(json.loads(text), json.loads(given)):
+            why = (
+                "path 1 again: somebody changed the key policy meanwhile; theirs stays, and only "
+                "what the revocation changed is put right"
+                if meanwhile(state, taken)
+                else "path 1 again: the key policy as it was, byte for byte"
+            )
+            changes.append(put_key_policy(before.key_arn, text, given, why))
+    own = next((one.role_policy for one in taken if one.role_policy is not None), None)
+    if own is not None and not policies.same(own, before.role_policy):
+        changes.append(put_role_policy(before.place, before.role_name, before.role_policy, own))
     changes += [
         _create_grant(before.key_arn, one, f"grant_id_{number}")
-        for number, one in enumerate(saved.grants)
+        for number, one in enumerate(_grants_taken(taken))
         if not any(_alike(one, there) for there in state.grants or ())
     ]
     if changes and before.role_arn is None:
         raise ParameterError(
             f"The role {before.role_name!r} is gone.", "Make it again, then run 02_grant_access."
         )
-    return Plan(STEP, tuple(changes))
+    return Plan(STEP, tuple(_in_order(changes)))
 
 
 def restoration(run: Run) -> Plan:
-    """What gives back what the newest revocation of this run took, as things are now."""
+    """What gives back what the newest revocations of this run took, as things are now."""
     return restore(observe(run), saved(run))
 
 
 def changed_meanwhile(run: Run) -> Table:
     """How the key policy differs from what the revocation left: what somebody else changed."""
-    lines = meanwhile(observe(run), saved(run))
+    taken = saved(run)
+    lines = meanwhile(observe(run), taken) if taken else []
     rows = [("key policy", "\n".join(lines))] if lines else []
-    note = "" if rows else "Nobody changed the key policy meanwhile."
+    nobody = "Nobody changed the key policy meanwhile." if taken else "Nothing was taken."
+    note = "" if rows else nobody
     return Table("Changed meanwhile by others", ("where", "-: left, +: now"), rows, note)
 
 
-def _given_back(state: State, saved: Saved) -> str | None:
-    """The text of the key policy that is to be put, or None: it is so already."""
-    now = state.access.key_policy
-    if now is None or saved.key_policy is None or saved.left is None:
-        return None
-    if policies.same(now, json.loads(saved.left)):
-        text = saved.key_policy
-    else:
-        wanted = policies.merged(now, json.loads(saved.key_policy), json.loads(saved.left))
-        text = policies.to_text(wanted)
-    return None if policies.same(now, json.loads(text)) else text
+def _given_back(text: str, taken: Sequence[Saved]) -> str:
+    """The text of a key policy with the revocations undone, the newest first."""
+    for one in reversed(taken):
+        if one.key_policy is not None and one.left is not None:
+            text = statements.undone(text, one.key_policy, one.left)
+    return text
 
 
-def meanwhile(state: State, saved: Saved | None) -> list[str]:
-    """How the key policy differs from what this revocation found or left: somebody else's change.
+def _grants_taken(taken: Sequence[Saved]) -> list[Grant]:
+    """All grants that were taken; one that was taken twice, once."""
+    found: list[Grant] = []
+    for saved in taken:
+        found += [one for one in saved.grants if not any(_alike(one, there) for there in found)]
+    return found
 
-    Lines of a difference; none where nobody changed it.
+
+def meanwhile(state: State, taken: Sequence[Saved]) -> list[str]:
+    """How the key policy differs from what these revocations found or left: others' changes.
+
+    Lines of a difference; none where nobody changed it, between two of them or since.
     """
     now = state.access.key_policy
-    if now is None or saved is None or saved.key_policy is None or saved.left is None:
+    known = [
+        (json.loads(one.key_policy), json.loads(one.left))
+        for one in taken
+        if one.key_policy is not None and one.left is not None
+    ]
+    if now is None or not known:
         return []
-    left = json.loads(saved.left)
-    if policies.same(now, left) or policies.same(now, json.loads(saved.key_policy)):
-        return []
-    return policies.differences(left, now)
+    lines = []
+    for (_, left), (found, _) in pairwise(known):
+        lines += policies.differences(left, found)
+    if not any(policies.same(now, one) for both in known for one in both):
+        lines += policies.differences(known[-1][1], now)
+    return lines
 
 
 def _create_grant(key_arn: str, grant: Grant, name: str) -> Change:
@@ -319,48 +355,70 @@ def unfinished(run: Run) -> Plan:
 
 def is_open(run: Run) -> bool:
     """Whether a revocation of this run has changed something and is not given back."""
-    begun = _begun(run)
-    return begun is not None and not any(
-        one["n"] > begun["n"] for one in run.ledger.of_kind("restored")
+    begun = _rounds(run)
+    return bool(begun) and not any(
+        one["n"] > begun[-1]["n"] for one in run.ledger.of_kind("restored")
     )
 
 
 def holds_of_others(run: Run) -> bool:
     """Whether a revocation that is open took what was not of this run."""
-    found = saved(run) if is_open(run) else None
-    if found is None:
-        return False
-    own = {policies.sid(word, run.run_id) for word in ("WorkflowKeyUse", "WorkflowKeyRevoked")}
-    before, left = (
-        [one for one in policies.sids(json.loads(text or "{}")) if one not in own]
-        for text in (found.key_policy, found.left)
-    )
-    return bool(found.grants) or before != left
-
-
-def saved(run: Run) -> Saved | None:
-    """What the newest revocation of this run found, or None: none has changed anything."""
-    begun = _begun(run)
-    if begun is None:
-        return None
-    lines = [one for one in run.ledger.of_kind("revocation") if one["n"] >= begun["n"]]
-    found = begun["before"]
-    return Saved(
-        found["key_policy"], found["role_policy"], tuple(found["grants"]), lines[-1]["left"]
+    taken = [_of_others(one, run.run_id) for one in saved(run)] if is_open(run) else []
+    return any(
+        one.grants or not policies.same(_document(one.key_policy), _document(one.left))
+        for one in taken
     )
 
 
-def _begun(run: Run) -> Mapping[str, Any] | None:
-    """The line with which the newest revocation that changed something, or tried to, began."""
+def _of_others(one: Saved, run_id: str) -> Saved:
+    """What a revocation took of others: a run that is cleaned up has nothing of its own."""
+
+    def theirs(text: str | None) -> str | None:
+        for purpose in ("WorkflowKeyUse", "WorkflowKeyRevoked"):
+            text = None if text is None else statements.drop(text, policies.sid(purpose, run_id))
+        return text
+
+    return Saved(theirs(one.key_policy), None, one.grants, theirs(one.left))
+
+
+def _document(text: str | None) -> policies.Document:
+    return dict(json.loads(text or "{}"))
+
+
+def saved(run: Run) -> tuple[Saved, ...]:
+    """What the newest revocations of this run took, the oldest of them first.
+
+    They are those since all was given back before; of a run that was cleaned up, others' part.
+    """
+    taken = tuple(
+        Saved(
+            one["before"]["key_policy"],
+            one["before"]["role_policy"],
+            tuple(one["before"]["grants"]),
+            one["left"],
+        )
+        for one in _rounds(run)
+    )
+    cleaned_up = STEPS[-1] in run.ledger.done()
+    return tuple(_of_others(one, run.run_id) for one in taken) if cleaned_up else taken
+
+
+def _rounds(run: Run) -> list[Mapping[str, Any]]:
+    """The lines of the newest revocations that changed something, or tried to.
+
+    One that nothing followed took nothing.
+    """
     closing = _closing(run)
-    return next(
-        (
-            one
-            for one in reversed(run.ledger.of_kind("revocation"))
-            if one["before"] is not None and any(n > one["n"] for n in closing)
-        ),
-        None,
-    )
+    lines = [one for one in run.ledger.entries() if one["kind"] in ("revocation", "restored")]
+    rounds: list[Mapping[str, Any]] = []
+    ended = False
+    for one, following in zip_longest(lines, lines[1:]):
+        if one["kind"] == "restored":
+            ended = True
+        elif any(one["n"] < n and (not following or n < following["n"]) for n in closing):
+            rounds = [*([] if ended else rounds), one]
+            ended = False
+    return rounds
 
 
 def _closing(run: Run) -> list[int]:
@@ -373,23 +431,26 @@ def _closing(run: Run) -> list[int]:
 
 
 def _note(run: Run, plan: Plan) -> None:
-    """Write down what is there before the first change, and the key policy that is to be sent."""
-    sent = [one.parameters["Policy"] for one in plan if one.call == "kms:PutKeyPolicy"]
-    opened = is_open(run)
-    if opened and not sent:
-        return
-    state = observe(run)
+    """Write down what the plan takes, and the key policy that it leaves, before it is sent."""
+    taken = _taken_by(plan)
     before = {
-        "key_policy": state.access.key_policy_text,
-        "role_policy": state.access.role_policy,
-        "grants": [dict(one) for one in state.grants or ()],
+        "key_policy": taken.key_policy,
+        "role_policy": taken.role_policy,
+        "grants": [dict(one) for one in taken.grants],
     }
-    left = sent[0] if sent else state.access.key_policy_text
-    run.record(
-        "revocation",
-        by=run.parameters.revoke_by,
-        before=None if opened else before,
-        left=left,
+    by, further = run.parameters.revoke_by, is_open(run)
+    run.record("revocation", by=by, further=further, before=before, left=taken.left)
+
+
+def _taken_by(plan: Plan) -> Saved:
+    """What the changes of a revocation take."""
+    kept = {one.call: one.keep.get("policy") for one in plan}
+    left = [one.parameters["Policy"] for one in plan if one.call == "kms:PutKeyPolicy"]
+    return Saved(
+        kept.get("kms:PutKeyPolicy"),
+        kept.get("iam:DeleteRolePolicy"),
+        tuple(one.keep["grant"] for one in plan if one.call == "kms:RevokeGrant"),
+        left[0] if left else None,
     )
 
 
@@ -408,14 +469,7 @@ def forecast(run: Run) -> Forecast:
     start = run.after(left_over, {})
     state = observe(start)
     revoked = plan(state, run.parameters)
-    sent = [one.parameters["Policy"] for one in revoked if one.call == "kms:PutKeyPolicy"]
-    found = Saved(
-        state.access.key_policy_text,
-        state.access.role_policy,
-        state.grants or (),
-        sent[0] if sent else state.access.key_policy_text,
-    )
-    restored = restore(observe(start.after(revoked, {})), found)
+    restored = restore(observe(start.after(revoked, {})), [_taken_by(revoked)])
     first = len(first_path(revoked))
     rounds = (
         *left_over.changes,
@@ -432,9 +486,7 @@ def forecast(run: Run) -> Forecast:
 
 def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes of a revocation, a part of what the step changes."""
-    if plan.changes:
-        _note(run, plan)
-    return _apply(run, plan)
+    return _apply(run, plan, lambda: _note(run, plan))
 
 
 def give_back(run: Run, plan: Plan) -> Applied:
@@ -444,10 +496,11 @@ def give_back(run: Run, plan: Plan) -> Applied:
     return applied
 
 
-def _apply(run: Run, plan: Plan) -> Applied:
+def _apply(run: Run, plan: Plan, note: Callable[[], None] | None = None) -> Applied:
+    """Make the changes; `note` is called once nothing stands in the way of the first one."""
     if plan.step != STEP:  # a command's plan is a whole
-        return mutate.apply(run, plan)
-    return mutate.apply(run, plan, part_of=lambda: forecast(run).plan)
+        return mutate.apply(run, plan, before_first=note)
+    return mutate.apply(run, plan, lambda: forecast(run).plan, parts=True, before_first=note)
 
 
 def who_may(run: Run, when: str = "") -> access.Matrix:
@@ -609,11 +662,9 @@ def verify(run: Run) -> Findings:
 
 def _hasty_finding(run: Run, outcomes: dict[str, dict[str, Any]]) -> Finding:
     statement = "With one of two paths closed, builds still decrypt"
-    one, begun = outcomes.get("one"), _begun(run)
+    one, begun = outcomes.get("one"), _rounds(run)
     closed = [
-        n
-        for n in _closing(run)
-        if begun is not None and one is not None and begun["n"] < n < one["n"]
+        n for n in _closing(run) if begun and one is not None and begun[0]["n"] < n < one["n"]
     ]
     if one is not None and not closed:
         return Finding(statement, "not checked", "one change closes every path: none was closed")
@@ -670,23 +721,25 @@ def _of_operator(matrix: Mapping[str, Any]) -> dict[str, str]:
 
 
 def given_back(run: Run) -> Finding:
-    """Whether what the newest revocation took is there again, by a read."""
+    """Whether what the newest revocations took is there again, by a read."""
     statement = "What the revocation took is given back"
-    state, found = observe(run), saved(run)
-    if found is None:
+    found = saved(run)
+    if not found:
         return passed(statement, True, "nothing was taken")
+    state = observe(run)
+    first = next((one.key_policy for one in found if one.key_policy is not None), None)
     missing = [change.call for change in restore(state, found)]
     if missing:
         evidence = f"still to be made: {', '.join(missing)}"
         return passed(statement, False, evidence, "Run the restore cell again.")
     if state.access.key_policy_text is None:
         how = "the role's policy says what it said; the key policy is another account's"
-    elif state.access.key_policy_text == found.key_policy:
+    elif first is None:
+        how = "the role's policy and its grants are as they were; no key policy was changed"
+    elif state.access.key_policy_text == first:
         how = "the key policy is as it was, byte for byte"
     elif meanwhile(state, found):
-        lines = policies.differences(
-            json.loads(found.key_policy or "{}"), state.access.key_policy or {}
-        )
+        lines = policies.differences(json.loads(first), state.access.key_policy or {})
         how = f"somebody changed the key policy meanwhile, and that stays: {_short(lines)}"
     else:
         how = "the key policy says what it said"

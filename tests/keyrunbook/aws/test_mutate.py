@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from keyrunbook.aws import mutate
@@ -140,5 +139,8 @@ def test_a_symbol_that_is_not_known_stops_before_anything_is_written(run: Run) -
     assert lines(run) == []
 
 
-def test_an_empty_plan_needs_no_approval() -> None:
-    mutate.apply(cast(Run, SimpleNamespace(target="aws")), Plan(STEP))
+@pytest.mark.e2e
+def test_an_empty_plan_writes_nothing(run: Run) -> None:
+    before = run.ledger.entries()
+    assert mutate.apply(run, Plan(STEP)).made == ()
+    assert run.ledger.entries() == before

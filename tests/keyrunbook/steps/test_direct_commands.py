@@ -125,7 +125,7 @@ def aws_job(
     aws("iam").create_role(RoleName=job.given["execution_role"], AssumeRolePolicyDocument=trust)
     for number in ("01", "02", "03"):
         run = job.open(number)
-        approved = approval.store(run, plan_steps(run, [run.step]), [run.step])
+        approved = approval.store(run, plan_steps(run, [run.step]))
         job.do(number, approve=approved)
     return job
 
@@ -149,9 +149,10 @@ def test_on_aws_each_command_waits_for_the_approval_of_its_own_plan(
     assert (back["exit_status"], back["applied"]) == (4, False)
     assert reported(aws_job, "restore", "--approve", back["digest"])["exit_status"] == 0
     assert policy_of(aws, aws_job) == before
-    # The same plan can be approved once more: an approval is used up by the command's end.
-    stop, go_on = reported(aws_job, "emergency-stop"), ["emergency-stop", "--undo"]
+    # An approval is used up by the command's end: what is the same again is planned again.
+    go_on = ["emergency-stop", "--undo"]
     for _ in range(2):
+        stop = reported(aws_job, "emergency-stop")
         done = reported(aws_job, "emergency-stop", "--approve", stop["digest"])
         assert done["exit_status"] == 0
         undo = reported(aws_job, *go_on)

@@ -137,7 +137,7 @@ def test_a_build_on_aws_is_cancelled_when_its_limit_is_over_and_its_image_remove
 
     def approved(number: str) -> str:
         run = job.open(number)
-        return approval.store(run, plan_steps(run, [run.step]), [run.step])
+        return approval.store(run, plan_steps(run, [run.step]))
 
     for number in ("01", "02", "03"):
         job.do(number, approve=approved(number))

@@ -256,11 +256,11 @@ def test_revoking_closes_both_paths_and_restoring_opens_both() -> None:
     assert calls(revoke_access.first_path(closed)) == ["kms:PutKeyPolicy"]
     assert calls(revoke_access.plan(revoking(UNGRANTED), PARAMETERS)) == []
     saved = replace(found(revoking(), START), key_policy=json.dumps(WANTED_KEY_POLICY, indent=7))
-    opened = revoke_access.restore(revoking(UNGRANTED), saved)
+    opened = revoke_access.restore(revoking(UNGRANTED), [saved])
     assert calls(opened) == ["kms:PutKeyPolicy", "iam:PutRolePolicy"]
     assert opened.changes[0].parameters["Policy"] == saved.key_policy
-    assert calls(revoke_access.restore(revoking(), saved)) == []
-    assert calls(revoke_access.restore(revoking(UNGRANTED), None)) == []
+    assert calls(revoke_access.restore(revoking(), [saved])) == []
+    assert calls(revoke_access.restore(revoking(UNGRANTED), [])) == []
 
 
 @pytest.mark.parametrize(
@@ -314,13 +314,13 @@ def test_a_grant_comes_back_as_it_was() -> None:
     assert dict(revoked.parameters) == {"KeyId": KEY_ARN, "GrantId": "g1"}
     assert revoked.keep == {"grant": GRANT}
     saved = found(revoking(UNGRANTED, (GRANT,)), START)
-    (again,) = revoke_access.restore(revoking(UNGRANTED), saved)
+    (again,) = revoke_access.restore(revoking(UNGRANTED), [saved])
     assert again.call == "kms:CreateGrant"
     assert dict(again.parameters) == {
         "KeyId": KEY_ARN, "GranteePrincipal": ROLE_ARN, "Operations": ["Decrypt"], "Name": "n",
     }  # fmt: skip
     there = revoking(UNGRANTED, ({**GRANT, "GrantId": "g2"},))
-    assert calls(revoke_access.restore(there, saved)) == []
+    assert calls(revoke_access.restore(there, [saved])) == []
 
 
 THEIRS = {"Sid": "Theirs", "Effect": "Allow", "Principal": "*", "Action": "kms:X"}
@@ -347,8 +347,8 @@ def test_restoring_where_somebody_changed_the_key_policy_meanwhile(
 ) -> None:
     state = revoking(with_key_policy({**START, "Statement": now}, GRANTED))
     saved = found(revoking(), left)
-    assert any("Theirs" in line for line in revoke_access.meanwhile(state, saved))
-    plan = revoke_access.restore(state, saved)
+    assert any("Theirs" in line for line in revoke_access.meanwhile(state, [saved]))
+    plan = revoke_access.restore(state, [saved])
     if restored is None:
         assert calls(plan) == []
         return
@@ -356,6 +356,49 @@ def test_restoring_where_somebody_changed_the_key_policy_meanwhile(
     assert "somebody changed the key policy meanwhile" in change.why
     sent = json.loads(change.parameters["Policy"])
     assert [one["Sid"] for one in sent["Statement"]] == restored
+
+
+DENY = policies.revoked_statement("r1", ROLE_ARN, "aws", "111122223333")
+
+
+def saved_of(before: list[Any], left: list[Any], *grants: dict[str, Any]) -> revoke_access.Saved:
+    texts = (json.dumps({**START, "Statement": one}, indent=3) for one in (before, left))
+    before_text, left_text = texts
+    return revoke_access.Saved(before_text, None, grants, left_text)
+
+
+def test_two_revocations_are_undone_the_newest_first_and_what_others_did_between_stays() -> None:
+    """Deny first; a colleague adds a statement and a grant; remove later; restore."""
+    (admin,), ours = START["Statement"], WANTED_KEY_POLICY["Statement"][-1]
+    first = saved_of([admin, ours], [admin, ours, DENY])
+    later = {**GRANT, "GrantId": "g2", "Name": "later"}
+    second = saved_of([admin, ours, DENY, THEIRS], [admin, DENY, THEIRS], GRANT, later)
+    again = replace(second, key_policy=None, left=None, grants=({**GRANT, "GrantId": "g3"},))
+    now = revoking(with_key_policy({**START, "Statement": [admin, DENY, THEIRS]}, GRANTED))
+    assert any("Theirs" in one for one in revoke_access.meanwhile(now, [first, second]))
+    policy, *grants = revoke_access.restore(now, [first, second, again])
+    sent = json.loads(policy.parameters["Policy"])
+    assert [one["Sid"] for one in sent["Statement"]] == [admin["Sid"], ours["Sid"], "Theirs"]
+    assert "somebody changed the key policy meanwhile" in policy.why
+    assert [one.parameters["Name"] for one in grants] == ["n", "later"]
+
+
+GONE = {"Sid": "Left", "Effect": "Allow", "Principal": {"AWS": "AROA1234567890ABCDEFG"},
+        "Action": "kms:Decrypt", "Resource": "*"}  # fmt: skip
+
+
+def test_a_key_policy_that_kms_will_refuse_is_put_last_so_that_what_can_be_closed_is() -> None:
+    state = revoking(with_statements(GONE), (GRANT,))
+    plan = revoke_access.plan(state, PARAMETERS)
+    assert calls(plan) == ["iam:DeleteRolePolicy", "kms:RevokeGrant", "kms:PutKeyPolicy"]
+    assert "its statement 'Left' names AROA1234567890ABCDEFG" in plan.changes[-1].why
+    open_again = revoking(with_key_policy({**START, "Statement": [*START["Statement"], GONE]}))
+    given = revoke_access.restore(open_again, [revoke_access._taken_by(plan)])
+    assert calls(given) == ["iam:PutRolePolicy", "kms:CreateGrant", "kms:PutKeyPolicy"]
+    with pytest.raises(ParameterError, match="'Left' names AROA"):
+        revoke_access.plan(state, DENIED)
+    with pytest.raises(ParameterError, match="'Left' names AROA"):
+        grant_access.plan(open_again.access, PARAMETERS)
 
 
 # 06

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from jobs import Job
 from keyrunbook import policies
 from keyrunbook.access import OPERATOR, ROLE
 from keyrunbook.aws import approval
 from keyrunbook.aws.clients import Clients
-from keyrunbook.errors import ApprovalRequired
+from keyrunbook.cli import runbook
+from keyrunbook.errors import ApprovalRequired, RunbookError, StepFailed
 from keyrunbook.records import Record, parse_record
 from keyrunbook.sandboxes import Handoff, Sandbox
 from keyrunbook.session import Run
@@ -77,7 +79,7 @@ def test_a_deny_closes_what_removing_does_not_and_the_policy_comes_back_byte_for
     run = job.open("05", revoke_by="deny")
     add_theirs(aws, run, "Theirs", facts["role_arn"])
     before = text_of(aws, run)
-    digest = approval.store(run, plan_steps(run, [run.step]), [run.step])
+    digest = approval.store(run, plan_steps(run, [run.step]))
     run = job.open("05", revoke_by="deny", approve=digest)  # and nothing else is applied
     revoke_access.who_may(run, "before")
     assert {row[2] for row in revoke_access.open_paths(run).rows} == {"✓ closed"}
@@ -191,6 +193,117 @@ def test_after_a_crash_half_way_what_was_taken_is_given_back_first(
     assert text_of(aws, again) == before
 
 
+@pytest.mark.e2e
+def test_what_others_did_between_two_revocations_comes_through(job: Job, aws: Clients) -> None:
+    facts, kms = job.through("03").facts(), aws("kms")
+    denied = job.open("05", revoke_by="deny")
+    revoke(denied)
+    add_theirs(aws, denied, "Between", facts["role_arn"])
+    kms.create_grant(
+        KeyId=facts["key_arn"], GranteePrincipal=facts["role_arn"], Operations=["Decrypt"]
+    )
+    run = job.open("05")
+    revoke(run)
+    assert kms.list_grants(KeyId=facts["key_arn"])["Grants"] == []
+    assert "Between" in revoke_access.changed_meanwhile(run).rows[0][1]
+    restore(run)
+    sids = policies.sids(json.loads(text_of(aws, run)))
+    ours = [policies.sid(word, run.run_id) for word in ("WorkflowKeyUse", "WorkflowKeyRevoked")]
+    assert {"Between", ours[0]} <= set(sids)
+    assert ours[1] not in sids
+    (grant,) = kms.list_grants(KeyId=facts["key_arn"])["Grants"]
+    assert grant["Operations"] == ["Decrypt"]
+    assert not revoke_access.is_open(run)
+    assert revoke_access.given_back(run).status == "pass"
+
+
+@pytest.mark.e2e
+def test_a_statement_of_others_without_a_sid_is_held_and_stops_the_clean_up_until_restored(
+    job: Job, aws: Clients
+) -> None:
+    job.given["key_arn"] = aws("kms").create_key()["KeyMetadata"]["Arn"]
+    facts = job.through("03").facts()
+    run = job.open("05", revoke_others=True)
+    document = json.loads(text_of(aws, run))
+    theirs = {"Effect": "Allow", "Principal": {"AWS": facts["role_arn"]},
+              "Action": "kms:Decrypt", "Resource": "*"}  # fmt: skip
+    document["Statement"].append(theirs)
+    key = {"KeyId": facts["key_arn"], "PolicyName": "default"}
+    aws("kms").put_key_policy(**key, Policy=json.dumps(document))
+    before = text_of(aws, run)
+    revoke(run)
+    with pytest.raises(StepFailed, match="holds back what others had"):
+        job.do("06")
+    # A run that was cleaned up all the same gives back what was theirs, and no more.
+    job.open("06").done()
+    found = command(job, "restore")
+    assert found.exit_code == 0, found.output
+    left = json.loads(text_of(aws, run))["Statement"]
+    ours = policies.sid("WorkflowKeyUse", run.run_id)
+    assert left == [one for one in json.loads(before)["Statement"] if one.get("Sid") != ours]
+    role = {"RoleName": facts["role_name"]}
+    assert aws("iam").list_role_policies(**role)["PolicyNames"] == []
+
+
+def command(job: Job, *words: str) -> Result:
+    name, *more = words
+    outputs = ["--outputs", str(job.outputs)]
+    return CliRunner().invoke(runbook, [name, job.given["run_id"], *outputs, *more])
+
+
+@pytest.mark.e2e
+def test_with_a_principal_that_is_gone_in_the_key_policy_the_other_paths_are_closed(
+    job: Job, aws: Clients
+) -> None:
+    facts, iam = job.through("03").facts(), aws("iam")
+    trust = policies.to_text(policies.trust_policy(aws.identity.account))
+    gone = {"RoleName": f"Gone{job.given['run_id']}"}
+    arn = iam.create_role(**gone, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    run = job.open("05", settle_seconds=0)
+    add_theirs(aws, run, "Left", arn)
+    iam.delete_role(**gone)
+    plan = _whole(run)
+    assert "its statement 'Left' names AROA" in plan.changes[-1].why
+    with pytest.raises(RunbookError, match="invalid principals"):
+        revoke_access.apply(run, plan)
+    role = {"RoleName": facts["role_name"]}
+    assert iam.list_role_policies(**role)["PolicyNames"] == []
+    assert revoke_access.is_open(run)
+
+
+@pytest.mark.e2e
+def test_an_attempt_that_was_refused_leaves_no_word_of_a_revocation(on_aws_job: Job) -> None:
+    run = on_aws_job.open("05")
+    with pytest.raises(ApprovalRequired):
+        revoke(run)
+    assert run.ledger.of_kind("revocation") == []
+
+
+@pytest.mark.e2e
+def test_after_an_approved_revocation_others_changes_have_a_way_on(
+    on_aws_job: Job, aws: Clients
+) -> None:
+    """What is offered is what is left, for the notebook from its top, and for its last cells."""
+    run = on_aws_job.open("05")
+    approved = approval.store(run, plan_steps(run, [run.step]))
+    run = on_aws_job.open("05", approve=approved)
+    revoke(run)
+    add_theirs(aws, run, "Meanwhile", run.facts()["role_arn"])
+    with pytest.raises(ApprovalRequired, match="Meanwhile"):
+        restore(run)
+    offered = run.ledger.of_kind("plan")[-1]["digest"]
+    assert offered != approved
+    run = on_aws_job.open("05", approve=offered)
+    assert revoke_access.unfinished(run) == revoke_access.restoration(run)
+    restore(run)
+    assert revoke_access.given_back(run).status == "pass"
+    assert "Meanwhile" in policies.sids(json.loads(text_of(aws, run)))
+    # From its top: what is approved is taken again, and given back again.
+    revoke(run)
+    restore(run)
+    assert not revoke_access.is_open(run)
+
+
 def _whole(run: Run) -> Any:
     return revoke_access.plan(revoke_access.observe(run), run.parameters)
 
@@ -249,17 +362,23 @@ def on_aws(on_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Handoff:
 
 
 @pytest.fixture
-def aws_job(on_aws: Handoff, new_job: Callable[..., Job], aws: Clients) -> Job:
-    """A job on the target aws whose steps 01 to 03 are done, with what a build is made of."""
+def on_aws_job(on_aws: Handoff, new_job: Callable[..., Job], aws: Clients) -> Job:
+    """A job on the target aws whose steps 01 to 03 are done."""
     word = new_job().given["run_id"]
     trust = policies.to_text(policies.trust_policy(aws.identity.account))
     aws("iam").create_role(RoleName=f"Role{word}", AssumeRolePolicyDocument=trust)
-    made_of = f"arn:aws:imagebuilder:us-west-2:{aws.identity.account}"
     job = new_job(target="aws", region="us-west-2")
     for number in ("01", "02", "03"):
         run = job.open(number)
-        approved = approval.store(run, plan_steps(run, [run.step]), [run.step])
-        job.do(number, approve=approved)
+        job.do(number, approve=approval.store(run, plan_steps(run, [run.step])))
+    return job
+
+
+@pytest.fixture
+def aws_job(on_aws_job: Job, aws: Clients) -> Job:
+    """The same with what a build is made of."""
+    job, word = on_aws_job, on_aws_job.given["run_id"]
+    made_of = f"arn:aws:imagebuilder:us-west-2:{aws.identity.account}"
     job.given |= {
         "run_build": True,
         "build_recipe": f"{made_of}:image-recipe/recipe-{word}/1.0.0",
@@ -290,7 +409,7 @@ def test_on_aws_the_cells_of_05_apply_exactly_what_was_approved(aws_job: Job, aw
         revoke(run)
     steps = [run.step, "06_clean_up"]
     planned = plan_steps(run, steps)
-    digest = approval.store(run, planned, steps)
+    digest = approval.store(run, planned)
     run = aws_job.open("05", approve=digest)
     names = namespace(run)
     for code in cells():
@@ -324,7 +443,7 @@ def test_on_aws_a_crash_half_way_ends_well_under_the_same_approval(
         del aws_job.given[name]
     run = aws_job.open("05")
     before = text_of(aws, run)
-    digest = approval.store(run, plan_steps(run, [run.step]), [run.step])
+    digest = approval.store(run, plan_steps(run, [run.step]))
     run = aws_job.open("05", approve=digest)
     revoke_access.apply(run, revoke_access.first_path(_whole(run)))
     run = aws_job.open("05", approve=digest)
