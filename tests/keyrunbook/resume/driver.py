@@ -130,7 +130,10 @@ def not_done(folder: Path) -> list[str]:
 
 
 def job(order: dict[str, Any], report: Path) -> None:
-    """Do, in this process, the steps that are not done; what came of it goes into `report`."""
+    """Do, in this process, the steps that are not done; what came of it goes into `report`.
+
+    Of these the order takes those from `first` to `last`.
+    """
     os.environ["KEYRUNBOOK_SANDBOX"] = order["sandbox"]
     sandbox_clients.cache_clear()
     given = order["parameters"]
@@ -138,7 +141,9 @@ def job(order: dict[str, Any], report: Path) -> None:
     watch(points)
     try:
         folder = Path(given["outputs_dir"]) / given["run_id"]
-        steps = [step for step in not_done(folder) if step <= order["last"]]
+        steps = [
+            step for step in not_done(folder) if order.get("first", "") <= step <= order["last"]
+        ]
         with contextlib.redirect_stdout(io.StringIO()):
             execute(steps, given)
         error = None

@@ -6,7 +6,7 @@ import json
 import queue
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -243,15 +243,27 @@ def killed(driver: Driver, account: Account, kills: Kills) -> Came:
     return Came(kills, reached, tuple(wrong))
 
 
+Way = Callable[[Driver, Account, Kills], Came]
+
+
 def _steps_begun(account: Account) -> set[str]:
     return {entry["step"] for entry in account.ledger.of_kind("intent")}
 
 
-def _go_on(driver: Driver, account: Account, last: str) -> list[str]:
-    answer = driver.do(**account.order(last))
+def _go_on(driver: Driver, account: Account, last: str, **more: str) -> list[str]:
+    answer = driver.do(**account.order(last), **more)
     if answer["status"] != 0:
         return [f"status {answer['status']}"]
     return [] if answer["error"] is None else [answer["error"]]
+
+
+def given_up(driver: Driver, account: Account, kills: Kills) -> Came:
+    """Kill the run's process, then only clean up; look."""
+    (point,) = kills.points
+    answer = driver.do(**account.order("06_clean_up", point))
+    wrong = _go_on(driver, account, "06_clean_up", first="06_clean_up")
+    reached = int(answer["status"] == KILLED)
+    return Came(kills, reached, (*wrong, *wrong_when_gone(account)))
 
 
 class Killers:
@@ -271,16 +283,16 @@ class Killers:
         assert [*wrong_when_gone(account), *wrong_in_the_ledger(account)] == []
         return Points(answer["points"], answer["states"])
 
-    def all_of(self, orders: Iterable[Kills]) -> list[Came]:
+    def all_of(self, orders: Iterable[Kills], way: Way = killed) -> list[Came]:
         """How each came out."""
         with ThreadPoolExecutor(len(self._drivers)) as pool:
-            return list(pool.map(self._one, orders))
+            return list(pool.map(lambda kills: self._one(kills, way), orders))
 
-    def _one(self, kills: Kills) -> Came:
+    def _one(self, kills: Kills, way: Way) -> Came:
         number = self._free.get()
         try:
             account = Account(self._hosts[number % len(self._hosts)], self._folder)
-            return killed(self._drivers[number], account, kills)
+            return way(self._drivers[number], account, kills)
         finally:
             self._free.put(number)
 
