@@ -205,6 +205,26 @@ def is_role(principal: str, role_arn: str) -> bool:
     return principal == role_arn or principal.startswith(sessions)
 
 
+_UNIQUE_ID = re.compile(r"A(?:IDA|ROA)[A-Z0-9]{12,}")
+
+
+def gone_principals(policy: Mapping[str, Any]) -> str:
+    """Which statements name a user or role that is gone, in words; empty where none does.
+
+    A policy shows its unique id in the place of its ARN then. KMS takes no such policy.
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+    """
+    found = []
+    for number, one in enumerate(_statements(policy), 1):
+        principal = one.get("Principal", one.get("NotPrincipal"))
+        named = principal.get("AWS", []) if isinstance(principal, Mapping) else []
+        names = [named] if isinstance(named, str) else named
+        if ids := [name for name in names if _UNIQUE_ID.fullmatch(name)]:
+            which = repr(one["Sid"]) if "Sid" in one else f"number {number}"
+            found.append(f"its statement {which} names {', '.join(ids)}, which is gone")
+    return "; ".join(found)
+
+
 def merged(now: Mapping[str, Any], before: Mapping[str, Any], left: Mapping[str, Any]) -> Document:
     """`now` with what made `left` of `before` taken back, statement by statement.
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keyrunbook import policies
+
 _SPACE = re.compile(r"[ \t\r\n]*")
 _read = json.JSONDecoder().raw_decode
 
@@ -70,6 +72,19 @@ def drop_where(text: str, goes: Callable[[Mapping[str, Any]], bool]) -> str:
             text = text[: places[0].start] + text[places[0].end :]
         _, places = _statements(text)
     return text
+
+
+def undone(text: str, before: str, left: str) -> str:
+    """The policy with what made `left` of `before` taken back; what others changed since stays.
+
+    Where nobody changed anything it is `before`, byte for byte. Raises ValueError for text that is
+    not JSON.
+    """
+    now, was, then = (json.loads(one) for one in (text, before, left))
+    if policies.same(now, then):
+        return before
+    wanted = policies.merged(now, was, then)
+    return text if policies.same(now, wanted) else policies.to_text(wanted)
 
 
 def _laid_out(text: str, neighbour: _Place, statement: Mapping[str, Any]) -> str:

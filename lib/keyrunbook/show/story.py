@@ -280,11 +280,9 @@ def _access(fields: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _revocation(fields: Mapping[str, Any]) -> tuple[str, str]:
-    before = fields["before"]
-    if before is None:
-        return f"the revocation goes on (by {fields['by']})", ""
-    kept = f"the ledger keeps the policies from before it, and {len(before['grants'])} grants"
-    return f"a revocation began (by {fields['by']})", kept
+    begins = "the revocation goes on" if fields["further"] else "a revocation began"
+    kept = f"the ledger keeps what it takes, {len(fields['before']['grants'])} grants among it"
+    return f"{begins} (by {fields['by']})", kept
 
 
 def _in_use(fields: Mapping[str, Any]) -> tuple[str, str]:

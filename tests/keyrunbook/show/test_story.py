@@ -246,10 +246,13 @@ TEXT: list[tuple[list[Line], list[str]]] = [
         ["who may use the key (revoked)", "role, kms:Decrypt for a workflow: DENIED", "boundary"],
     ),
     (
-        [line("revocation", by="deny", before={"grants": [{}]}, left="{}")],
+        [line("revocation", by="deny", further=False, before={"grants": [{}]}, left="{}")],
         ["a revocation began (by deny)", "1 grants"],
     ),
-    ([line("revocation", by="deny", before=None, left="{}")], ["the revocation goes on (by deny)"]),
+    (
+        [line("revocation", by="deny", further=True, before={"grants": []}, left="{}")],
+        ["the revocation goes on (by deny)"],
+    ),
     ([line("restored")], ["what the revocation took was given back"]),
     (
         [
