@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -255,8 +256,12 @@ def read_chain(content: bytes, path: Path) -> Chain:
     return Chain(entries, len(content) - len(rest), len(rest))
 
 
+@functools.lru_cache(maxsize=2048)  # a run reads its ledger hundreds of times
 def _entry(number: int, line: bytes, before: str) -> dict[str, Any]:
-    """The entry of one line. Raises ValueError, which says what is wrong with it."""
+    """The entry of one line, shared by all who read it: not to be changed.
+
+    Raises ValueError, which says what is wrong with it.
+    """
     entry = json.loads(line)
     if not isinstance(entry, dict) or not entry.keys() >= {"n", "time", "step", "kind"}:
         raise ValueError("it is not an entry")
