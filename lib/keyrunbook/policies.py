@@ -205,6 +205,20 @@ def is_role(principal: str, role_arn: str) -> bool:
     return principal == role_arn or principal.startswith(sessions)
 
 
+def besides(policy: Mapping[str, Any], known: Mapping[str, Any], own: Iterable[str]) -> list[str]:
+    """The names of the statements that are neither those of `known` nor have a Sid of `own`."""
+    mine, was = set(own), _statements(known)
+    return [
+        _name(number, one)
+        for number, one in enumerate(_statements(policy), 1)
+        if one.get("Sid") not in mine and not _among(one, was)
+    ]
+
+
+def _name(number: int, statement: Mapping[str, Any]) -> str:
+    return repr(statement["Sid"]) if "Sid" in statement else f"number {number}"
+
+
 _UNIQUE_ID = re.compile(r"A(?:IDA|ROA)[A-Z0-9]{12,}")
 
 
@@ -220,8 +234,9 @@ def gone_principals(policy: Mapping[str, Any]) -> str:
         named = principal.get("AWS", []) if isinstance(principal, Mapping) else []
         names = [named] if isinstance(named, str) else named
         if ids := [name for name in names if _UNIQUE_ID.fullmatch(name)]:
-            which = repr(one["Sid"]) if "Sid" in one else f"number {number}"
-            found.append(f"its statement {which} names {', '.join(ids)}, which is gone")
+            found.append(
+                f"its statement {_name(number, one)} names {', '.join(ids)}, which is gone"
+            )
     return "; ".join(found)
 
 

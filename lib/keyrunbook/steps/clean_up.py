@@ -5,11 +5,13 @@ be cancelled until its date.
 
 What others use is left alone, unless a parameter says otherwise. A workflow that a pipeline or a
 running build names stops the step before it deletes anything. A key of this run that others have
-used stays, with its alias and without this run's statements, and a finding says so.
+used, or are set up to use, stays, with its alias and without this run's statements; so does one of
+which that is not known. A finding says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +54,8 @@ class State:
     """Who else uses the workflows and the key."""
     held: bool = False
     """Whether a revocation of this run still holds back what others had."""
+    adopted: tuple[tuple[str, str], ...] = ()
+    """The texts of the key policy before statements of others were adopted, and after it."""
 
 
 def observe(run: Run) -> State:
@@ -66,11 +70,13 @@ def observe(run: Run) -> State:
     roles = [one["RoleName"] for one in presence.made(run, "iam:CreateRole")]
     role = next((name for name in roles if presence.role(run, name) is not None), None)
     grantee = _grantee(run)
+    grant = None if grantee is None else grant_access.observe_role(run, grantee)
+    used = key if key_made and _goes(key) else None
     return State(
         workflows,
         _alias(run, key["Arn"]),
         role,
-        None if grantee is None else grant_access.observe_role(run, grantee),
+        grant,
         key,
         key_made,
         not key_made
@@ -78,8 +84,9 @@ def observe(run: Run) -> State:
         and presence.rotates(run, key["Arn"]),
         builds.left(run),
         () if role is None else _shared(run, role),
-        in_use.look(run, _real(workflows), key if key_made and _goes(key) else None),
+        in_use.look(run, _real(workflows), used, None if grant is None else grant.key_policy_text),
         "role_name" in facts and revoke_access.holds_of_others(run),
+        grant_access.adoptions(run),
     )
 
 
@@ -148,7 +155,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
     ]
     stays = _stays(state, parameters)
     if (grant := state.grant) is not None:
-        changes += _access_changes(state, grant, stays)
+        changes += _access_changes(grant, state.adopted, stays)
     if state.role and not state.role_shared:
         changes.append(
             Change(
@@ -213,8 +220,12 @@ def _check_use(state: State, parameters: Parameters) -> None:
 
 
 def _stays(state: State, parameters: Parameters) -> bool:
-    """Whether the key stays: it was there before, or others use it and nobody said that it goes."""
-    return not state.key_made or (bool(state.use.key) and not parameters.delete_used_key)
+    """Whether the key stays: it was there before, or others use it and nobody said that it goes.
+
+    They may, where not all that tells of it could be looked at.
+    """
+    used = bool(state.use.key or state.use.key_not_known)
+    return not state.key_made or (used and not parameters.delete_used_key)
 
 
 def _other_runs(state: State) -> bool:
@@ -238,9 +249,12 @@ def _delete_image(arn: str) -> Change:
     )
 
 
-def _access_changes(state: State, grant: grant_access.State, stays: bool) -> list[Change]:
+def _access_changes(
+    grant: grant_access.State, adopted: Sequence[tuple[str, str]], stays: bool
+) -> list[Change]:
     """Take back the role's policy, and, of a key that stays, this run's statements.
 
+    What the run adopted comes back in their place, as it was.
     Before the role goes: a key policy that names a role which is gone cannot be put again.
     """
     changes = []
@@ -252,10 +266,15 @@ def _access_changes(state: State, grant: grant_access.State, stays: bool) -> lis
     if before is None:  # another account's key: its policy is not ours to change
         return changes
     after = before
+    for was, left in reversed(adopted):
+        after = statements.undone(after, was, left)
     for purpose in ("WorkflowKeyUse", "WorkflowKeyRevoked"):
         after = statements.drop(after, policies.sid(purpose, grant.place.run_id))
     if after != before:
+        grant_access.check_principals(after)
         why = "this run added the statement; all others stay"
+        if adopted:
+            why += ", and what it adopted comes back"
         changes.append(put_key_policy(grant.key_arn, before, after, why))
     return changes
 
@@ -314,10 +333,13 @@ def _key_finding(run: Run, state: State, stays: bool) -> Finding:
             else f"state {key['KeyState']}",
         )
     users = "; ".join(f"{who}: {how}" for who, how in state.use.key)
+    unread = "; ".join(f"{what}: {why}" for what, why in state.use.key_not_known)
+    said = [f"others use it ({users})"] if users else []
+    said += [f"whether others use it is not known ({unread})"] if unread else []
     return Finding(
         "The key is scheduled for deletion",
         "fail",
-        f"{key['Arn']} was left, state {key['KeyState']}: others use it ({users})",
+        f"{key['Arn']} was left, state {key['KeyState']}: {'; '.join(said)}",
         "Set delete_used_key = True if what they encrypted may be lost, and run the step again.",
     )
 

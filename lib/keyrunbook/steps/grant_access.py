@@ -138,6 +138,21 @@ def _key_policy(state: State, role_arn: str, *, adopt: bool) -> str:
     return statements.put(text, statement)
 
 
+def adoptions(run: Run) -> tuple[tuple[str, str], ...]:
+    """The key policy's text before this run adopted others' statements, and after it; each time.
+
+    A statement that has a Sid of this run is none of others.
+    """
+    own = [policies.sid("WorkflowKeyUse", run.run_id)]
+    found = []
+    for intent, _ in run.ledger.served():
+        if intent["step"] == STEP and intent["call"] == "kms:PutKeyPolicy":
+            was, left = intent["before"]["policy"], intent["parameters"]["Policy"]
+            if policies.besides(json.loads(was), json.loads(left), own):
+                found.append((was, left))
+    return tuple(found)
+
+
 def _role_policy(state: State) -> policies.Document:
     where = state.place
     return policies.role_policy(where.run_id, state.key_arn, where.partition, where.account)

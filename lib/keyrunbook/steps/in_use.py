@@ -1,19 +1,23 @@
 """Who else uses what a clean-up would delete: the workflow, and the key.
 
 Absence proves nothing: what was looked at and shows no use is said to show none, and what could not
-be looked at is not known, and named.
+be looked at is not known, and named. Who is set up to use the key, by its policy, a grant or an
+alias, counts as much as who has used it.
 Source: https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys-determining-usage.html
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
+from keyrunbook import policies
 from keyrunbook.errors import AwsRefused
 from keyrunbook.proof import ARN_KEY, DECRYPT, GENERATE, Span
 from keyrunbook.records import KMS, Record
@@ -36,7 +40,7 @@ _SHORT: Final = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What names the workflows, what uses the key beside this run, and what is not known.
+    """What names the workflows, what uses the key beside this run, and what is not known of both.
 
     Each is a name and how, or why.
     """
@@ -44,6 +48,7 @@ class Use:
     workflow: tuple[tuple[str, str], ...] = ()
     key: tuple[tuple[str, str], ...] = ()
     not_known: tuple[tuple[str, str], ...] = ()
+    key_not_known: tuple[tuple[str, str], ...] = ()
     looked_at: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,7 +56,9 @@ class Use:
         return {
             "workflow": [{"by": who, "how": how} for who, how in self.workflow],
             "key": [{"by": who, "how": how} for who, how in self.key],
-            "not_known": [{"what": what, "why": why} for what, why in self.not_known],
+            "not_known": [
+                {"what": what, "why": why} for what, why in (*self.not_known, *self.key_not_known)
+            ],
             "looked_at": list(self.looked_at),
         }
 
@@ -63,7 +70,8 @@ class Use:
         rows = [
             *(("workflow", "✗ in use", who, how) for who, how in self.workflow),
             *(("key", "✗ in use", who, how) for who, how in self.key),
-            *(("", "? not known", what, why) for what, why in self.not_known),
+            *(("workflow", "? not known", what, why) for what, why in self.not_known),
+            *(("key", "? not known", what, why) for what, why in self.key_not_known),
         ]
         looked = f"Looked at: {', '.join(self.looked_at)}." if self.looked_at else ""
         note = looked or "There is nothing to delete that others could use."
@@ -80,39 +88,57 @@ class _Look:
     workflow: list[tuple[str, str]] = field(default_factory=list)
     key: list[tuple[str, str]] = field(default_factory=list)
     unknown: list[tuple[str, str]] = field(default_factory=list)
+    key_unknown: list[tuple[str, str]] = field(default_factory=list)
     at: list[str] = field(default_factory=list)
 
-    def read(self, call: Callable[[], T], what: str) -> T | None:
+    def read(self, call: Callable[[], T], what: str, *, of_key: bool = True) -> T | None:
         """What `call` answers, or None where AWS refuses it: that is not known then."""
+        unknown = self.key_unknown if of_key else self.unknown
         try:
             answer = call()
         except ClientError as error:
-            self.unknown.append((what, inventory.why_not(error)))
+            unknown.append((what, inventory.why_not(error)))
             return None
         except AwsRefused as error:
-            self.unknown.append((what, error.what))
+            unknown.append((what, error.what))
             return None
         self.at.append(what)
         return answer
 
 
-def look(run: Run, workflows: Iterable[str], key: Mapping[str, Any] | None) -> Use:
-    """Who else uses these workflow builds of the run, and the key where it is given."""
+def look(
+    run: Run, workflows: Iterable[str], key: Mapping[str, Any] | None, policy: str | None = None
+) -> Use:
+    """Who else uses these workflow builds of the run, and the key where it is given.
+
+    `policy` is the text of the key's policy, where it was read already.
+    """
     found, builds = _Look(run), tuple(workflows)
     if builds:
-        found.read(lambda: found.workflow.extend(_pipelines(run, builds)), "image pipelines")
-        found.read(lambda: found.workflow.extend(_building(run, builds)), "images being built")
+        for search, what in ((_pipelines, "image pipelines"), (_building, "images being built")):
+            named = found.read(partial(search, run, builds), what, of_key=False)
+            found.workflow += named or ()
     if key is not None:
+        arn = key["Arn"]
+        found.key += found.read(lambda: _statements(run, arn, policy), "the key's policy") or ()
+        found.key += found.read(lambda: _grants(run, arn), "the key's grants") or ()
+        found.key += found.read(lambda: _aliases(run, arn), "the key's aliases") or ()
         last = found.read(lambda: _last_usage(run, key["Arn"]), "GetKeyLastUsage") or {}
         listed = inventory.workflows(run)
-        found.unknown.extend(listed.not_known)
+        found.key_unknown.extend(listed.not_known)
         found.at.append("workflows under the key")
         found.key += [(arn, "is under the key") for arn in listed.under if arn not in _ours(run)]
         records = found.read(lambda: _records(found, key), "records of the key's uses")
         found.key += _by_records(run, records or ())
         found.key += _by_last_usage(run, last, records or ())
-    use = Use(tuple(found.workflow), tuple(found.key), tuple(found.unknown), tuple(found.at))
-    if use.looked_at or use.not_known:
+    use = Use(
+        tuple(found.workflow),
+        tuple(found.key),
+        tuple(found.unknown),
+        tuple(found.key_unknown),
+        tuple(found.at),
+    )
+    if use.looked_at or use.not_known or use.key_not_known:
         run.record("in_use", **use.to_dict())
     return use
 
@@ -130,15 +156,43 @@ def names(reference: str, build: str) -> bool:
     return alike and (len(given) < 5 or given[4] == wanted[4])
 
 
-def _pipelines(run: Run, workflows: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _statements(run: Run, key_arn: str, policy: str | None) -> list[tuple[str, str]]:
+    """The key policy's statements that are not of this run, nor what it made the key with."""
+    text = presence.key_policy_text(run, key_arn) if policy is None else policy
+    made = presence.made(run, "kms:CreateKey")[-1]["Policy"]
+    own = [policies.sid(word, run.run_id) for word in ("WorkflowKeyUse", "WorkflowKeyRevoked")]
+    others = policies.besides(json.loads(text), json.loads(made), own)
+    return [(f"the key policy's statement {name}", "is not of this run") for name in others]
+
+
+def _grants(run: Run, key_arn: str) -> list[tuple[str, str]]:
+    """The key's grants: the run makes none but those that it gives back to others."""
+    return [
+        (one["GranteePrincipal"], f"has the grant {one['GrantId']}: {', '.join(one['Operations'])}")
+        for one in presence.grants(run, key_arn)
+    ]
+
+
+def _aliases(run: Run, key_arn: str) -> list[tuple[str, str]]:
+    """The aliases of the key that the run did not make."""
+    made = {one["AliasName"] for one in presence.made(run, "kms:CreateAlias")}
+    pages = run.clients("kms").get_paginator("list_aliases").paginate(KeyId=key_arn)
+    names = [one["AliasName"] for page in pages for one in page["Aliases"]]
+    return [(name, "is an alias of the key, not of this run") for name in names if name not in made]
+
+
+def _pipelines(run: Run, workflows: tuple[str, ...]) -> list[tuple[str, str]]:
     pages = run.clients("imagebuilder").get_paginator("list_image_pipelines").paginate()
-    for page in pages:
-        for one in page["imagePipelineList"]:
-            if _names_any(one, workflows):
-                yield one["arn"], f"the pipeline names it (status {one.get('status', 'unknown')})"
+    return [
+        (one["arn"], f"the pipeline names it (status {one.get('status', 'unknown')})")
+        for page in pages
+        for one in page["imagePipelineList"]
+        if _names_any(one, workflows)
+    ]
 
 
-def _building(run: Run, workflows: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _building(run: Run, workflows: tuple[str, ...]) -> list[tuple[str, str]]:
+    found = []
     builder = run.clients("imagebuilder")
     versions = [
         one["arn"]
@@ -153,7 +207,8 @@ def _building(run: Run, workflows: tuple[str, ...]) -> Iterator[tuple[str, str]]
                     continue
                 image = builder.get_image(imageBuildVersionArn=one["arn"])["image"]
                 if _names_any(image, workflows):
-                    yield one["arn"], f"the image is {one['state']['status']} with it"
+                    found.append((one["arn"], f"the image is {one['state']['status']} with it"))
+    return found
 
 
 def _names_any(one: Mapping[str, Any], workflows: tuple[str, ...]) -> bool:
@@ -185,7 +240,7 @@ def _records(found: _Look, key: Mapping[str, Any]) -> list[Record]:
     answer = history(run).search(spans)
     if not answer.searched.complete:
         why = answer.searched.why_incomplete or "some could not be read"
-        found.unknown.append(("records of the key's uses", why))
+        found.key_unknown.append(("records of the key's uses", why))
     return [
         one
         for one in answer.records
@@ -227,11 +282,14 @@ def _by_last_usage(
 def _calls(run: Run) -> Iterator[tuple[datetime, datetime]]:
     """When this run's own calls led to uses of the key."""
     skew = CLOCK_SKEW[run.target]
-    began: datetime | None = None
+    began: dict[int, datetime] = {}
+    newest = 0
     for entry in run.ledger.entries():
         if entry["kind"] == "intent":
-            began = moment(entry["time"])
-        elif entry["kind"] == "outcome" and began is not None:
-            yield began - skew, moment(entry["time"]) + skew
+            newest = entry["n"]
+            began[newest] = moment(entry["time"])
+        elif entry["kind"] == "outcome":
+            if "found" not in entry:  # a look-up may be long after the call
+                yield began[entry.get("intent", newest)] - skew, moment(entry["time"]) + skew
         elif "since" in entry and "until" in entry:
             yield moment(entry["since"]) - skew, moment(entry["until"]) + skew

@@ -183,6 +183,8 @@ def test_a_statement_made_by_hand_is_kept_and_adopted_only_on_request(
     said = [one for one in findings if one.statement.startswith("What gives the role")]
     assert [one.status for one in said] == ([] if adopt else ["not checked"])
     assert calls(planned(job, "02")) == []
+    assert not job.do("06").failed()  # and what was adopted is there again
+    assert text_of(aws, key) == json.dumps(policy)
 
 
 def test_an_alias_that_names_the_key_and_a_role_with_a_path_are_there_already(

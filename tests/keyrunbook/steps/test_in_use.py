@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from keyrunbook.errors import StepFailed
 from keyrunbook.findings import Finding
 from keyrunbook.sandboxes import HANDED_OVER, start_private
 from keyrunbook.session import Run
-from keyrunbook.steps import clean_up, events, revoke_access
+from keyrunbook.steps import clean_up, events, in_use, revoke_access
+from keyrunbook.steps.events import CLOCK_SKEW
 from keyrunbook.steps.planning import plan_steps
 
 pytestmark = pytest.mark.e2e
@@ -85,13 +87,66 @@ def test_a_last_use_that_no_record_and_no_call_of_the_run_explains_counts(
     run = job.through("03")
     key = aws("kms").describe_key(KeyId=run.facts()["key_arn"])["KeyMetadata"]
     last = {"Operation": "Decrypt", "Timestamp": key["CreationDate"], "CloudTrailEventId": "gone"}
-    from keyrunbook.steps import in_use
-
     assert in_use._by_last_usage(run, last, ()) == []  # within the run's own calls
     much_later = {**last, "Timestamp": key["CreationDate"].replace(year=2100)}
     ((who, how),) = in_use._by_last_usage(run, much_later, ())
     assert who == "unknown"
     assert how.startswith("Decrypt at 2100-")
+
+
+def test_who_is_set_up_to_use_the_key_counts_as_its_user(
+    new_job: Callable[..., Job], aws: Clients
+) -> None:
+    """Another run that has not made its workflow yet; a statement, an alias and a grant of others.
+
+    They go one after another; in the end the key does.
+    """
+    first = new_job()
+    facts, kms = first.through("03").facts(), aws("kms")
+    key, role = facts["key_arn"], facts["role_name"]
+    alias = first.given["key_alias"]
+    second = new_job("b", key_arn=key, key_alias=alias, execution_role=role)
+    for number in ("01", "02"):
+        second.do(number)
+    kms.create_alias(AliasName=f"{alias}-theirs", TargetKeyId=key)
+    grant = kms.create_grant(
+        KeyId=key, GranteePrincipal=facts["role_arn"], Operations=["DescribeKey"]
+    )
+
+    def users() -> list[str]:
+        return [who for who, _ in clean_up.observe(first.open("06")).use.key]
+
+    sid = policies.sid("WorkflowKeyUse", second.given["run_id"])
+    statement = f"the key policy's statement {sid!r}"
+    assert users() == [statement, facts["role_arn"], f"{alias}-theirs"]
+    left = by_statement(first.do("06"))["The key is scheduled for deletion"]
+    assert (left.status, statement in left.evidence) == ("fail", True)
+    assert state_of_key(aws, first.open("06")) == "Enabled"
+    assert not second.do("02").failed()
+    assert second.do("06").failed() == []
+    kms.delete_alias(AliasName=f"{alias}-theirs")
+    assert users() == [facts["role_arn"]]
+    kms.revoke_grant(KeyId=key, GrantId=grant["GrantId"])
+    assert users() == []
+    assert not first.do("06").failed()
+    assert state_of_key(aws, first.open("06")) == "PendingDeletion"
+
+
+def test_what_this_run_did_to_the_key_is_within_its_own_calls_and_a_late_look_up_is_not(
+    job: Job,
+) -> None:
+    run = job.through("01")
+    spans = len(list(in_use._calls(run)))
+    early = run.record("intent", call="kms:CreateAlias", parameters={}, before={})
+    lost = run.record("intent", call="kms:CreateAlias", parameters={}, before={})
+    run.record("outcome", call="kms:CreateAlias", status="done", intent=early, gives={})
+    *_, (since, until) = in_use._calls(run)
+    began, *_, ended = [
+        datetime.fromisoformat(one["time"]) for one in run.ledger.entries() if one["n"] >= early
+    ]
+    assert (since, until) == (began - CLOCK_SKEW["sandbox"], ended + CLOCK_SKEW["sandbox"])
+    run.record("outcome", call="kms:CreateAlias", status="done", intent=lost, found="x", gives={})
+    assert len(list(in_use._calls(run))) == spans + 1
 
 
 def test_what_a_revocation_took_of_others_is_given_back_before_the_clean_up(

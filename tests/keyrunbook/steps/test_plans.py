@@ -484,6 +484,40 @@ def test_a_key_that_others_use_stays_with_its_alias_unless_a_parameter_says_othe
     )
 
 
+@pytest.mark.parametrize(
+    ("unknown", "stays"),
+    [
+        pytest.param({"key_not_known": (("GetKeyLastUsage", "refused"),)}, True, id="of the key"),
+        pytest.param({"not_known": (("image pipelines", "not served"),)}, False, id="of others"),
+    ],
+)
+def test_a_key_of_whose_use_not_all_could_be_read_stays(
+    unknown: dict[str, Any], stays: bool
+) -> None:
+    state = replace(MADE, use=in_use.Use(**unknown))
+    assert ("kms:ScheduleKeyDeletion" not in calls(clean_up.plan(state, PARAMETERS))) is stays
+    asked = Parameters(delete_used_key=True)
+    assert "kms:ScheduleKeyDeletion" in calls(clean_up.plan(state, asked))
+
+
+def test_what_was_adopted_comes_back_where_ours_was() -> None:
+    (admin,), ours = START["Statement"], WANTED_KEY_POLICY["Statement"][-1]
+    was = json.dumps({**START, "Statement": [admin, BY_HAND]}, indent=5)
+    adopted = ((was, json.dumps(WANTED_KEY_POLICY)),)
+
+    def sent(state: grant_access.State) -> str:
+        cleaned = replace(MADE, grant=state, key_made=False, adopted=adopted)
+        (change,) = (
+            one for one in clean_up.plan(cleaned, PARAMETERS) if one.call == "kms:PutKeyPolicy"
+        )
+        return str(change.parameters["Policy"])
+
+    assert sent(GRANTED) == was
+    theirs = with_key_policy({**START, "Statement": [admin, THEIRS, ours]}, GRANTED)
+    found = json.loads(sent(theirs))["Statement"]
+    assert found == [admin, THEIRS, BY_HAND]
+
+
 def test_a_role_that_others_gave_policies_stays_without_ours() -> None:
     planned = calls(clean_up.plan(replace(MADE, role_shared=("theirs",)), PARAMETERS))
     assert "iam:DeleteRole" not in planned
