@@ -56,6 +56,19 @@ class State:
         is_replica = multi.get("MultiRegionKeyType") == "REPLICA"
         return str(multi["PrimaryKey"]["Arn"]) if is_replica else None
 
+    @property
+    def fixed(self) -> str | None:
+        """Why the key's material cannot rotate by itself, or None.
+
+        Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKeyRotation.html
+        """
+        origin = (self.key or {}).get("Origin", "AWS_KMS")
+        if origin == "AWS_KMS":
+            return None
+        return (
+            "its material was imported" if origin == "EXTERNAL" else "it is in a custom key store"
+        )
+
 
 def observe(run: Run) -> State:
     """Read the key that the run made or was given, and the alias.
@@ -112,7 +125,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
     changes = []
     if key is None:
         changes.append(_create(state.place))
-    if not state.rotates and state.primary is None:
+    if not state.rotates and state.primary is None and state.fixed is None:
         changes.append(
             Change(
                 "kms",
@@ -210,6 +223,9 @@ def verify(run: Run) -> Findings:
 
 def _rotation(state: State) -> Finding:
     said = "The key rotates by itself"
+    if state.fixed is not None:
+        why = f"{state.fixed}, so KMS does not rotate it ({(state.key or {})['Origin']})"
+        return Finding(said, "not checked", why, "Rotate it yourself, as its owners do.")
     if state.rotates is None:
         return Finding(said, "not checked", "kms:GetKeyRotationStatus is not allowed")
     whose = state.primary or (state.key["Arn"] if state.central and state.key else None)

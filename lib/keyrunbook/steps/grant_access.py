@@ -6,14 +6,18 @@ Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protectio
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
 
 from keyrunbook import access, policies, statements
 from keyrunbook.aws import mutate, who
+from keyrunbook.aws.refusals import code_of
 from keyrunbook.errors import ParameterError
 from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
+from keyrunbook.permissions import size
 from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.steps import presence
 from keyrunbook.steps.common import Forecast, Place, is_central, keep, passed, place
@@ -38,6 +42,8 @@ class State:
     role_arn: str | None
     key_policy_text: str | None
     role_policy: dict[str, Any] | None
+    other_characters: int | None = None
+    """The length of the role's other inline policies; None where it was not, or cannot be, read."""
 
     @property
     def key_policy(self) -> policies.Document | None:
@@ -49,7 +55,7 @@ def observe(run: Run) -> State:
     """Read the role and the two policies.
 
     Raises ParameterError when `execution_role` is another account's role, has another path than
-    the role of that name, or is not the role that this run works with.
+    the role of that name, is a service's own, or is not the role that this run works with.
     """
     wanted = run.parameters.execution_role
     name, known = role_name(wanted), run.facts().get("role_name")
@@ -70,7 +76,37 @@ def observe(run: Run) -> State:
             f"execution_role = {wanted!r} is not there; {state.role_arn} has that name.",
             "Give the role's name alone, or its ARN.",
         )
-    return state
+    if ":role/aws-service-role/" in (state.role_arn or expected):
+        raise ParameterError(
+            f"{state.role_arn or expected} is a service-linked role: only its service may change "
+            "what it is allowed.",  # IAM answers UnmodifiableEntity
+            "Give a role of your own as execution_role.",
+        )
+    if state.role_arn is None or policies.same(state.role_policy, _role_policy(state)):
+        return state
+    return replace(state, other_characters=_other_characters(run, name))
+
+
+ROLE_POLICIES_LIMIT: Final = 10_240
+"""Characters of all inline policies of a role together, white space not counted.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+"""
+
+
+def _other_characters(run: Run, name: str) -> int | None:
+    """The length of the role's inline policies but this run's; None where it may not be read."""
+    try:
+        inline = [
+            one
+            for one in presence.role_policies(run, name)
+            if ":" not in one and one != policy_name(run.run_id)  # an attached one is an ARN
+        ]
+        return sum(size(presence.role_policy(run, name, one) or {}) for one in inline)
+    except ClientError as error:
+        if code_of(error) == "AccessDenied":
+            return None
+        raise
 
 
 def observe_role(run: Run, name: str) -> State:
@@ -89,7 +125,8 @@ def observe_role(run: Run, name: str) -> State:
 def plan(state: State, parameters: Parameters) -> Plan:
     """The statement in the key policy, the policy of the role; on the sandbox the role itself.
 
-    Raises ParameterError when the role is not there (on AWS), or the key policy would be too long.
+    Raises ParameterError when the role is not there (on AWS), or one of the policies would be too
+    long.
     """
     where = state.place
     changes = []
@@ -102,15 +139,26 @@ def plan(state: State, parameters: Parameters) -> Plan:
             )
         role_arn = role_arn_of(parameters.execution_role, where)
         changes.append(_create_role(where, role_arn))
+    role_policy = _role_policy(state)
+    _check_length(state, role_policy)
     if state.key_policy_text is not None:
         text = _key_policy(state, role_arn, adopt=parameters.adopt_statements)
         if not policies.same(state.key_policy, json.loads(text)):
             check_principals(text)
             changes.append(put_key_policy(state.key_arn, state.key_policy_text, text))
-    role_policy = _role_policy(state)
     if not policies.same(state.role_policy, role_policy):
         changes.append(put_role_policy(where, state.role_name, state.role_policy, role_policy))
     return Plan(STEP, tuple(changes))
+
+
+def _check_length(state: State, role_policy: policies.Document) -> None:
+    others = state.other_characters
+    if others is not None and (length := others + size(role_policy)) > ROLE_POLICIES_LIMIT:
+        raise ParameterError(
+            f"The inline policies of the role {state.role_name!r} would have {length} characters; "
+            f"IAM takes {ROLE_POLICIES_LIMIT} of a role's together.",
+            "Make one of them a managed policy, or give another role by execution_role.",
+        )
 
 
 def forecast(run: Run) -> Forecast:

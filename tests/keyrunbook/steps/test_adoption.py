@@ -11,6 +11,7 @@ import pytest
 from jobs import Job, module_of
 from keyrunbook import policies, sandboxes
 from keyrunbook.aws.clients import Clients, sandbox_clients
+from keyrunbook.errors import ParameterError
 from keyrunbook.findings import Finding
 from keyrunbook.plan import Plan
 from keyrunbook.proof import Outcome
@@ -186,6 +187,30 @@ def test_a_statement_made_by_hand_is_kept_and_adopted_only_on_request(
     assert calls(planned(job, "02")) == []
     assert not job.do("06").failed()  # and what was adopted is there again
     assert text_of(aws, key) == before
+
+
+def test_a_role_that_cannot_take_the_policy_is_refused_before_the_key_policy_is_put(
+    new_job: Callable[..., Job], aws: Clients
+) -> None:
+    full = new_job()
+    a_role(aws, full.given["execution_role"])
+    objects = [f"arn:aws:s3:::bucket-{number:040}/*" for number in range(153)]
+    allow = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": objects}
+    document = {"Version": "2012-10-17", "Statement": [allow]}
+    aws("iam").put_role_policy(
+        RoleName=full.given["execution_role"],
+        PolicyName="long",
+        PolicyDocument=json.dumps(document, indent=1),
+    )
+    full.do("01")
+    with pytest.raises(ParameterError, match="IAM takes 10240 of a role's together"):
+        planned(full, "02")
+    service = new_job("s")
+    path = "/aws-service-role/imagebuilder.amazonaws.com/"
+    a_role(aws, service.given["execution_role"], path)
+    service.do("01")
+    with pytest.raises(ParameterError, match="is a service-linked role"):
+        planned(service, "02")
 
 
 def test_an_alias_that_names_the_key_and_a_role_with_a_path_are_there_already(

@@ -11,6 +11,7 @@ import pytest
 from keyrunbook import policies
 from keyrunbook.errors import ParameterError, StepFailed
 from keyrunbook.parameters import Parameters
+from keyrunbook.permissions import size
 from keyrunbook.plan import Plan
 from keyrunbook.show.tables import policies_of
 from keyrunbook.steps import (
@@ -64,10 +65,21 @@ def test_a_key_with_rotation_and_alias() -> None:
         (READY, []),
         (replace(READY, rotates=False), ["kms:EnableKeyRotation"]),
         (replace(READY, alias_key_id=None), ["kms:CreateAlias"]),
+        (replace(READY, rotates=False, key={**KEY, "Origin": "AWS_KMS"}),
+         ["kms:EnableKeyRotation"]),
+        (replace(READY, rotates=False, key={**KEY, "Origin": "EXTERNAL"}), []),
+        (replace(READY, rotates=False, key={**KEY, "Origin": "AWS_CLOUDHSM"}), []),
+        (replace(READY, rotates=False, key={**KEY, "Origin": "EXTERNAL_KEY_STORE"}), []),
     ],
-)
+)  # fmt: skip
 def test_only_what_is_missing(state: create_key.State, planned: list[str]) -> None:
     assert calls(create_key.plan(state, PARAMETERS)) == planned
+
+
+def test_that_imported_material_does_not_rotate_is_said_and_is_no_failure() -> None:
+    key = {**KEY, "Origin": "EXTERNAL"}
+    found = create_key._rotation(replace(READY, rotates=False, key=key))
+    assert (found.status, "its material was imported" in found.evidence) == ("not checked", True)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +179,14 @@ def test_a_key_policy_that_is_too_long_is_not_sent() -> None:
     policy = {"Version": "2012-10-17", "Statement": [long, *START["Statement"]]}
     with pytest.raises(ParameterError, match=r"bytes; KMS takes 32768"):
         grant_access.plan(with_key_policy(policy), PARAMETERS)
+
+
+def test_inline_policies_that_would_be_too_long_together_stop_it_before_the_key_policy() -> None:
+    own = size(WANTED_ROLE_POLICY)
+    fits = replace(UNGRANTED, other_characters=10_240 - own)
+    assert len(calls(grant_access.plan(fits, PARAMETERS))) == 2
+    with pytest.raises(ParameterError, match="would have 10241 characters; IAM takes 10240"):
+        grant_access.plan(replace(fits, other_characters=10_241 - own), PARAMETERS)
 
 
 def test_the_documents_are_shown_as_they_are_sent() -> None:
