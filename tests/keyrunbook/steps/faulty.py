@@ -118,7 +118,7 @@ class Faulty:
         self.path.write_text(json.dumps(shown))
         self.job = Job(folder, word)
         self._more = more
-        self._lent = 0
+        self._by_others: Counter[str] = Counter()
         self._schedules: Mapping[str, Rules] = {}
         self.stops: list[Stop] = []
         self.unmet: list[str] = []
@@ -145,7 +145,7 @@ class Faulty:
                     break
                 except (RunbookError, ClientError, BotoCoreError) as error:
                     told = error if isinstance(error, RunbookError) else explain(error)
-                    name = re.match(r"AWS refused (\w+)", told.what)
+                    name = re.match(r"AWS (?:refused|gave no answer to) (?:\w+:)?(\w+)", told.what)
                     call = name[1] if name else told.what
                     self.stops.append(Stop(self._part, call, type(told).__name__))
             else:
@@ -253,15 +253,22 @@ class Faulty:
             for one in found
             if not one.failed and one.invoked_by is None
         )
-        return seen - Counter({"kms:CreateGrant": self._lent})
+        return seen - self._by_others
 
     def lend(self) -> None:
         """Give the role a grant on the key, as somebody else: 05 has to take it, and give it."""
         facts = self.open("05").facts()
-        self._lent += 1
+        self._by_others["kms:CreateGrant"] += 1
         self.admin()("kms").create_grant(
             KeyId=facts["key_arn"], GranteePrincipal=facts["role_arn"], Operations=["Decrypt"]
         )
+
+    def take_back(self) -> None:
+        """Revoke that grant: 06 would leave a key that others are set up to use."""
+        key, kms = self.open("05").facts()["key_arn"], self.admin()("kms")
+        for grant in kms.list_grants(KeyId=key)["Grants"]:
+            kms.revoke_grant(KeyId=key, GrantId=grant["GrantId"])
+            self._by_others["kms:RevokeGrant"] += 1
 
 
 def cells(step: str) -> Iterator[str]:
