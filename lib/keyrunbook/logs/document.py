@@ -25,6 +25,7 @@ _BETWEEN: Final = b'},{"'
 _BETWEEN_SPACED = re.compile(rb"\}[ \t\n\r]*(,)[ \t\n\r]*\{")
 _SHOWN: Final = 40
 _FAR: Final = 1 << 20
+_TRIES: Final = 64
 _AT = re.compile(r"\(byte (\d+)\)")
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -100,7 +101,7 @@ class Records:
             yield from self._pass(found, stops[index], hits, wanted)
             index += 1
         if not closed:
-            stop, found = self._last(end)
+            found, stop = self._last(start, end)
             yield from self._pass(found, stop, hits, wanted)
 
     def _next(self, stops: Sequence[int], index: int) -> tuple[int, list[msgspec.Raw]]:
@@ -116,17 +117,17 @@ class Records:
                 index = min(index + step, len(stops) - 1)
                 step *= 2
 
-    def _last(self, filled: int) -> tuple[int, list[msgspec.Raw]]:
-        """The last record's end in a full buffer that can be proven, nearly."""
-        back, guesses = 1, _last_guesses(self._buffer, self.stop + 1, filled)
+    def _last(self, start: int, filled: int) -> tuple[list[msgspec.Raw], int]:
+        """What is left of whole records in a full buffer, up to an end that can be proven."""
         why = "has a record that is longer than CloudTrail writes any"
-        while back <= len(guesses):
+        for stop in _last_guesses(self._buffer, self.stop + 1, filled):
             try:
-                return guesses[-back], self._decode(guesses[-back])
+                return self._decode(stop), stop
             except msgspec.DecodeError as error:
                 why = f"{_malformed(error, self.stop).reason}, or a record is too long"
-                back *= 2
-        raise NotALog(self.stop + 1, why)
+        if self.stop >= start:
+            return [], self.stop
+        raise NotALog(start, why)
 
     def _decode(self, stop: int) -> list[msgspec.Raw]:
         buffer = self._buffer
@@ -172,9 +173,15 @@ def _guesses(buffer: bytearray, start: int, end: int, hits: Sequence[int]) -> li
 
 
 def _last_guesses(buffer: bytearray, start: int, filled: int) -> list[int]:
-    """The commas near the end of a full buffer that may stand between two records, in order."""
+    """Commas near the end of a full buffer that may stand between two records, best first.
+
+    The last ones may be inside a record, thousands of them. So the way back gets longer by and by,
+    before those that it left out are tried as well, as far as is reasonable.
+    """
     since = max(start, filled - _FAR)
-    return [match.start(1) for match in _BETWEEN_SPACED.finditer(buffer, since, filled)]
+    last = [match.start(1) for match in _BETWEEN_SPACED.finditer(buffer, since, filled)][::-1]
+    first = [last[at] for at in (2**n - 1 for n in range(len(last).bit_length()))]
+    return [*first, *(stop for stop in last[:_TRIES] if stop not in first)]
 
 
 def _malformed(error: msgspec.DecodeError, begin: int) -> NotALog:

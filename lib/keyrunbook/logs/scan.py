@@ -27,8 +27,9 @@ from keyrunbook.records import MalformedRecord, Record, parse_record
 
 BUFFER: Final = 40 << 20
 """Bytes of a text that are held at once. Far more than CloudTrail puts into a file."""
+CHUNK: Final = 128 << 10
+"""Bytes that are decompressed and then searched: what a processor's cache holds beside the rest."""
 
-_CHUNK: Final = 128 << 10  # what a processor's cache holds beside the decompressor
 _GZIP: Final = b"\x1f\x8b"
 _EVENT_TIME: Final = b'"eventTime"'
 _TIME = re.compile(rb'"eventTime"[ \t\n\r]*:[ \t\n\r]*"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"')
@@ -58,20 +59,28 @@ class Scanner:
     """Scans file after file with one buffer; not for two threads at a time.
 
     With `mention` None every record is parsed and given. With `hashed` each text's SHA-256 is
-    taken on the way.
+    taken on the way. `buffer` and `chunk` are in bytes.
     """
 
     def __init__(
-        self, mention: Mention | None, *, hashed: bool = False, buffer: int = BUFFER
+        self,
+        mention: Mention | None,
+        *,
+        hashed: bool = False,
+        buffer: int = BUFFER,
+        chunk: int = CHUNK,
     ) -> None:
         self._mention = mention
         self._hashed = hashed
         self._buffer = bytearray(buffer)
         self._view = memoryview(self._buffer)
+        self._chunk = chunk
 
     def scan(self, place: str, opened: Callable[[], BufferedReader]) -> Scanned:
         """Read the file that `opened` opens; `place` is what to call it in what is told."""
-        reading = _Reading(place, self._buffer, self._view, self._mention, hashed=self._hashed)
+        reading = _Reading(
+            place, self._buffer, self._view, self._chunk, self._mention, hashed=self._hashed
+        )
         try:
             with opened() as file:
                 reading.all(file)
@@ -88,6 +97,7 @@ class _Reading:
         place: str,
         buffer: bytearray,
         view: memoryview,
+        chunk: int,
         mention: Mention | None,
         *,
         hashed: bool,
@@ -96,6 +106,7 @@ class _Reading:
         self._place = place
         self._buffer = buffer
         self._view = view
+        self._chunk = chunk
         self._mention = mention
         self._sha256 = hashlib.sha256() if hashed else None
         self._crc = 0
@@ -140,7 +151,7 @@ class _Reading:
         while True:
             if filled == len(self._buffer):
                 filled = self._or_refuse(self._full_buffer, filled)
-            got = text.readinto(self._view[filled : filled + _CHUNK])
+            got = text.readinto(self._view[filled : filled + self._chunk])
             if not got:
                 break
             self.size += got
