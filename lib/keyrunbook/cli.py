@@ -987,6 +987,7 @@ Exit status:
     type=click.Choice(["aws", "aws-us-gov", "aws-cn"]),
     help="AWS partition. Default: the Region's.",
 )
+@click.option("--emergency", is_flag=True, help="Also what `runbook emergency-stop` needs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the policy, and nothing on stderr.")
 def permissions(
     steps: str | None,
@@ -995,13 +996,15 @@ def permissions(
     account: str | None,
     region: str | None,
     partition: str | None,
+    emergency: bool,
     as_json: bool,
 ) -> None:
     """Print the IAM policy that lets an operator do the steps on AWS, and no more.
 
     Asks nothing of AWS. Each statement's Sid names the step and what for. A key that the run makes
-    is known by its tag: give run_id to narrow the policy to one run. With `-p target sandbox` it
-    has what only runs there do, too: they make the execution role, and build.
+    is known by its tag: give run_id to narrow the policy to one run. What it allows beyond the run
+    is said on stderr. With `-p target sandbox` it has what only runs there do, too: they make the
+    execution role, and build.
 
     \b
     Examples:
@@ -1009,18 +1012,21 @@ def permissions(
       runbook permissions --account 111122223333 --region us-west-2 --json > operator.json
     """
     from keyrunbook.execution.selection import parse_selection
-    from keyrunbook.permissions import operator_policy
+    from keyrunbook.permissions import EMERGENCY, operator_policy, warnings
     from keyrunbook.steps import STEPS
 
     parameters, _ = _load(pairs, file, {} if region is None else {"region": region})
     chosen = STEPS if steps is None else parse_selection(steps, STEPS).steps
-    policy = operator_policy(chosen, parameters, _where(parameters, account, partition))
+    names = (*chosen, EMERGENCY) if emergency else chosen
+    policy = operator_policy(names, parameters, _where(parameters, account, partition))
     if not as_json:
         click.echo(
             f"# The operator's permissions for {', '.join(name[:2] for name in chosen)}: "
             "make it a managed policy of whoever runs them.",
             err=True,
         )
+        for warning in warnings(chosen, parameters):
+            click.echo(f"# {warning}", err=True)
     click.echo(json.dumps(policy, indent=2))
 
 

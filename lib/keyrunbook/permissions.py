@@ -9,8 +9,9 @@ Where a resource is not known before, a condition narrows it: a key that the run
 tag ``keyrunbook:run``. Two things to know of that:
 
 - KMS may take minutes to heed a tag. A step that is refused for it is run again.
-- CreateKey with tags needs kms:TagResource, and no condition key ties that to the creation. Who
-  must not be able to put this tag on another key is given a key that is there, by `key_arn`.
+- CreateKey with tags needs kms:TagResource, and no condition key ties that to the creation. So
+  whoever has it can put this tag on any key, and use that; no other tag, and with `run_id` no other
+  value. Who must not be able to is given a key that is there, by `key_arn`; `warnings` says so.
 
 A workflow document in S3 is read by the operator, and by Image Builder for the operator: both by
 s3:GetObject on that object. One under a KMS key of yours takes kms:Decrypt of that key as well, and
@@ -53,7 +54,7 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.ht
 
 OWNERS_ONLY: Final = {
     *("kms:CreateAlias", "kms:DeleteAlias", "kms:EnableKeyRotation", "kms:DisableKeyRotation"),
-    *("kms:GetKeyPolicy", "kms:PutKeyPolicy"),
+    *("kms:GetKeyPolicy", "kms:PutKeyPolicy", "kms:DisableKey", "kms:EnableKey"),
 }
 """What the principals of another account than a key's own cannot do with it.
 
@@ -61,8 +62,10 @@ Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifyi
 """
 
 RUN_TAG: Final = "keyrunbook:run"
+EMERGENCY: Final = "05_emergency_stop"
+"""What `runbook emergency-stop` is called among the steps."""
 
-Conditions = Mapping[str, Mapping[str, str]]
+Conditions = Mapping[str, Mapping[str, str | list[str]]]
 
 _PARTITIONS: Final = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
@@ -95,9 +98,10 @@ def partition_of(region: str) -> str:
 
 
 def operator_policy(steps: Iterable[str], parameters: Parameters, where: Where) -> Document:
-    """The policy under which an operator can do `steps`, and no more.
+    """The policy under which an operator can do `steps`, and no more; `EMERGENCY` counts as one.
 
-    Each permission is stated once: in the first of the steps that needs it.
+    Each permission is stated once: in the first of the steps that needs it. Where the policy would
+    be too long, statements of the same bounds become one, whose Sid has all their names.
     Raises ParameterError when the execution role is another account's, when `run_build` asks for
     a build on AWS and what it is made of is not given, or when the policy is too long for a managed
     policy.
@@ -118,12 +122,47 @@ def operator_policy(steps: Iterable[str], parameters: Parameters, where: Where) 
             if actions:
                 statements.append(_statement(step, need, actions))
     policy = {"Version": VERSION, "Statement": statements}
+    if size(policy) > SIZE_LIMIT:
+        policy = {"Version": VERSION, "Statement": _together(statements)}
     if (length := size(policy)) > SIZE_LIMIT:
         raise ParameterError(
             f"The policy would have {length} characters; a managed policy takes {SIZE_LIMIT}.",
             "Print it in parts, such as --steps 00..03 and --steps 04..06, or use shorter names.",
         )
     return policy
+
+
+def _together(statements: Iterable[Document]) -> list[Document]:
+    """The same with one statement for each resources and conditions."""
+    found: dict[str, Document] = {}
+    for one in statements:
+        bound = json.dumps([one["Resource"], one.get("Condition")], sort_keys=True)
+        if (first := found.get(bound)) is None:
+            found[bound] = one
+            continue
+        both = [
+            action
+            for listed in (first["Action"], one["Action"])
+            for action in ([listed] if isinstance(listed, str) else listed)
+        ]
+        sid = first["Sid"] + one["Sid"].removeprefix("Step")
+        found[bound] = {**first, "Sid": sid, "Action": list(dict.fromkeys(both))}
+    return list(found.values())
+
+
+def warnings(steps: Iterable[str], parameters: Parameters) -> list[str]:
+    """What to know of the policy for these steps before somebody is given it; sentences."""
+    if parameters.key_arn is not None:
+        return []
+    said = []
+    if parameters.run_id is None:
+        said.append("Without run_id it is for the keys of all runs.")
+    if "01_create_key" in steps:
+        said.append(
+            f"With kms:TagResource its holder can put the tag {RUN_TAG} on any key of the account "
+            "and Region, and then use that key. Give a key that is there by key_arn to avoid it."
+        )
+    return said
 
 
 def size(policy: Mapping[str, Any]) -> int:
@@ -169,6 +208,11 @@ class _Scope:
         run = parameters.run_id or "*"
         self.new: Conditions = {"StringLike": {f"aws:RequestTag/{RUN_TAG}": run}}
         """What is made carries the run's tag."""
+        self.tagging: Conditions = {
+            **self.new,
+            "ForAllValues:StringEquals": {"aws:TagKeys": [RUN_TAG, *sorted(parameters.tags)]},
+        }
+        """No other tags are put on a key than the run's."""
         self.own: Conditions = {"StringLike": {f"aws:ResourceTag/{RUN_TAG}": run}}
         """What is there carries the run's tag."""
         self.key_bound = self.own if self.makes_key else None
@@ -178,9 +222,14 @@ class _Scope:
         self.workflow = (self.image_builder(f"{path}/*"),)
         self.all_images = (self.image_builder("image/*"),)
         self.all_workflows = (self.image_builder("workflow/*"),)
-        inventory = "05_revoke_access" in steps or (self.makes_key and "06_clean_up" in steps)
+        inventory = bool({"05_revoke_access", EMERGENCY} & set(steps)) or (
+            self.makes_key and "06_clean_up" in steps
+        )
         self.readable = self.all_workflows if inventory else self.workflow
         """What is read: the run's workflow; by 05 and 06 all, to know which are under the key."""
+        name = parameters.execution_role.rsplit("/", 1)[-1]
+        self.sessions = f"arn:{where.partition}:sts::{where.account}:assumed-role/{name}/*"
+        """The role's sessions, which a grant may be given to as well."""
         self.role = self._role(parameters.execution_role)
         self.document = _objects(parameters.workflow_uri, where.partition)
         iam = f"arn:{where.partition}:iam::"
@@ -245,7 +294,7 @@ def _preflight(scope: _Scope) -> Iterator[_Need]:
 def _create_key(scope: _Scope) -> Iterator[_Need]:
     if scope.makes_key:
         yield _Need("New", ("kms:CreateKey",), conditions=scope.new)
-        yield _Need("Tag", ("kms:TagResource",), scope.keys, scope.new)
+        yield _Need("Tag", ("kms:TagResource",), scope.keys, scope.tagging)
         # A key whose CreateKey has no known outcome is found by its tag, among all.
         yield _Need("Settle", ("kms:ListKeys",))
         yield _Need("SettleTags", ("kms:ListResourceTags",), scope.keys)
@@ -305,15 +354,21 @@ def _inventory(scope: _Scope) -> Iterator[_Need]:
 def _revoke_access(scope: _Scope) -> Iterator[_Need]:
     yield from _inventory(scope)
     yield from _access(scope, "iam:DeleteRolePolicy")
-    if not scope.makes_key:  # a key that was there before may have grants of the role
-        yield _Need("NoGrant", ("kms:RevokeGrant",), scope.keys)
-        yield _Need("Grant", ("kms:CreateGrant",), scope.keys, _for_the_role(scope))
+    # Others may have given the role grants, also on a key that the run made.
+    yield _Need("NoGrant", ("kms:RevokeGrant",), scope.keys, scope.key_bound)
+    yield _Need("Grant", ("kms:CreateGrant",), scope.keys, _for_the_role(scope))
     if scope.builds:
         yield from _build(scope)
 
 
 def _for_the_role(scope: _Scope) -> Conditions:
-    return {"StringLike": {"kms:GranteePrincipal": scope.role[-1]}}
+    tag = {} if scope.key_bound is None else scope.key_bound["StringLike"]
+    return {"StringLike": {**tag, "kms:GranteePrincipal": [*scope.role, scope.sessions]}}
+
+
+def _emergency_stop(scope: _Scope) -> Iterator[_Need]:
+    yield from _inventory(scope)
+    yield _Need("Stop", ("kms:DisableKey", "kms:EnableKey"), scope.keys, scope.key_bound)
 
 
 def _build(scope: _Scope) -> Iterator[_Need]:
@@ -340,7 +395,8 @@ def _get(recipe: str) -> str:
 
 def _clean_up(scope: _Scope) -> Iterator[_Need]:
     yield _Need("Builds", ("imagebuilder:ListWorkflowBuildVersions",), scope.readable)
-    yield _Need("Users", ("imagebuilder:ListImagePipelines", "imagebuilder:ListImages"))
+    lists = ("imagebuilder:ListImagePipelines", "imagebuilder:ListImages")
+    yield _Need("Users", (*lists, *(("kms:ListAliases",) if scope.makes_key else ())))
     images = ("imagebuilder:ListImageBuildVersions", "imagebuilder:GetImage")
     yield _Need("Images", images, scope.all_images)
     if scope.builds and not scope.sandbox:
@@ -358,7 +414,8 @@ def _clean_up(scope: _Scope) -> Iterator[_Need]:
     yield _Need("NoAlias", ("kms:DeleteAlias",), scope.alias)
     actions = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:DeleteAlias"]
     if scope.makes_key:
-        actions += ["kms:ScheduleKeyDeletion", "kms:GetKeyLastUsage"]
+        actions += ["kms:ScheduleKeyDeletion", "kms:GetKeyLastUsage", "kms:ListGrants"]
+        actions += ["kms:PutKeyPolicy"]  # of a key that others use, and so stays
     else:
         actions += ["kms:PutKeyPolicy", "kms:GetKeyRotationStatus", "kms:DisableKeyRotation"]
     yield _Need("Key", actions, scope.keys, scope.key_bound)
@@ -374,4 +431,5 @@ _NEEDS: Final[Mapping[str, Callable[[_Scope], Iterator[_Need]]]] = {
     "04_confirm_events": _confirm_events,
     "05_revoke_access": _revoke_access,
     "06_clean_up": _clean_up,
+    EMERGENCY: _emergency_stop,
 }

@@ -13,6 +13,7 @@ from keyrunbook.cli import runbook
 from keyrunbook.errors import ParameterError
 from keyrunbook.parameters import Parameters
 from keyrunbook.permissions import (
+    EMERGENCY,
     OWNERS_ONLY,
     SIZE_LIMIT,
     Where,
@@ -188,6 +189,8 @@ FOREIGN = {
 MINE = {"aws:ResourceTag/keyrunbook:run": "mine"}
 ROLE = "arn:aws:iam::111122223333:role/ImageBuilderExecutionRole"
 
+TAGGING = {"aws:RequestTag/keyrunbook:run": "mine"}
+
 BOUNDS: list[tuple[str, str, dict[str, Any], bool]] = [
     ("kms:Decrypt", KEY_ARN, {**VIA, **OURS, **MINE}, True),
     ("kms:Decrypt", KEY_ARN, {**OURS, **MINE}, False),
@@ -199,6 +202,14 @@ BOUNDS: list[tuple[str, str, dict[str, Any], bool]] = [
     ("kms:PutKeyPolicy", KEY_ARN, MINE, True),
     ("kms:PutKeyPolicy", KEY_ARN, {"aws:ResourceTag/keyrunbook:run": "another"}, False),
     ("kms:PutKeyPolicy", KEY_ARN, {}, False),
+    ("kms:TagResource", KEY_ARN, {**TAGGING, "aws:TagKeys": ["keyrunbook:run"]}, True),
+    ("kms:TagResource", KEY_ARN, {"aws:RequestTag/keyrunbook:run": "another"}, False),
+    ("kms:TagResource", KEY_ARN, {**TAGGING, "aws:TagKeys": ["keyrunbook:run", "x"]}, False),
+    ("kms:RevokeGrant", KEY_ARN, MINE, True),
+    ("kms:RevokeGrant", KEY_ARN, {}, False),
+    ("kms:CreateGrant", KEY_ARN, {**MINE, "kms:GranteePrincipal": ROLE}, True),
+    ("kms:CreateGrant", KEY_ARN, {"kms:GranteePrincipal": ROLE}, False),
+    ("kms:CreateGrant", KEY_ARN, {**MINE, "kms:GranteePrincipal": f"{ROLE}2"}, False),
     ("kms:CreateKey", "*", {"aws:RequestTag/keyrunbook:run": "mine"}, True),
     ("kms:CreateKey", "*", {}, False),
     ("iam:PassRole", ROLE, {"iam:PassedToService": "imagebuilder.amazonaws.com"}, True),
@@ -215,7 +226,52 @@ BOUNDS: list[tuple[str, str, dict[str, Any], bool]] = [
 def test_what_it_allows_and_what_not(
     action: str, resource: str, context: dict[str, Any], allowed: bool
 ) -> None:
-    text = json.dumps(policy(run_id="mine", target="sandbox"))
+    document = policy(run_id="mine", target="sandbox")
+    assert decided(document, action, resource, context) is allowed
+
+
+@pytest.mark.parametrize("role", ["Exec", "arn:aws:iam::111122223333:role/team/Exec"])
+def test_the_role_s_grants_can_be_given_back_wherever_it_is(role: str) -> None:
+    document = policy(target="aws", execution_role=role, key_arn=KEY_ARN)
+    account = "arn:aws:{}::111122223333"
+    whole = "team/Exec" if "/" in role else "Exec"
+    for grantee, allowed in (
+        (f"{account.format('iam')}:role/{whole}", True),
+        (f"{account.format('sts')}:assumed-role/Exec/i-0123", True),
+        (f"{account.format('iam')}:role/team/Exec", True),
+        (f"{account.format('iam')}:role/team/Executor", False),
+        (f"{account.format('sts')}:assumed-role/Other/Exec", False),
+    ):
+        given = {"kms:GranteePrincipal": grantee}
+        assert decided(document, "kms:CreateGrant", KEY_ARN, given) is allowed, grantee
+    assert decided(document, "kms:RevokeGrant", KEY_ARN, {})
+
+
+def test_one_that_would_be_too_long_says_the_same_in_fewer_statements() -> None:
+    short, long = policy(**BUILD), policy(**BUILD, run_id="r" * 64)
+    assert len(long["Statement"]) < len(policy(run_id="r" * 8)["Statement"]) + 6
+    bounds = [json.dumps([s["Resource"], s.get("Condition")]) for s in long["Statement"]]
+    assert len(set(bounds)) == len(bounds)
+    assert set(actions(long)) == set(actions(short))
+    assert any(re.fullmatch(r"Step01Use02Key\w*06Key", s["Sid"]) for s in long["Statement"])
+
+
+@pytest.mark.parametrize("steps", [STEPS, STEPS[:1]])
+def test_what_the_emergency_stop_needs_is_printed_on_request(steps: tuple[str, ...]) -> None:
+    stop = {"kms:DisableKey", "kms:EnableKey"}
+    assert not stop & set(actions(policy(steps)))
+    document = policy((*steps, EMERGENCY), run_id="mine")
+    assert stop | {"kms:DescribeKey", "imagebuilder:GetWorkflow"} <= set(actions(document))
+    for action in stop:
+        assert decided(document, action, KEY_ARN, MINE)
+        assert not decided(document, action, KEY_ARN, {})
+    central = KEY_ARN.replace(HERE.account, "999988887777")
+    assert not stop & set(actions(policy((EMERGENCY,), key_arn=central)))
+
+
+def decided(document: dict[str, Any], action: str, resource: str, context: dict[str, Any]) -> bool:
+    """Whether the policy allows it on a key whose policy delegates to the account."""
+    text = json.dumps(document)
     delegates = {
         "Version": "2012-10-17",
         "Statement": {
@@ -236,7 +292,8 @@ def test_what_it_allows_and_what_not(
         resource_control=[],
     )
     decision = decide(Request(OPERATOR, action, resource, context), layers)
-    assert decision.outcome is (Outcome.ALLOWED if allowed else Outcome.DENIED)
+    assert decision.outcome is not Outcome.UNKNOWN
+    return decision.outcome is Outcome.ALLOWED
 
 
 # The command
@@ -249,6 +306,31 @@ def test_the_command_prints_the_document_alone_on_stdout() -> None:
     assert result.stderr.startswith("# The operator's permissions for 00, 01, 02, 03, 04:")
     bare = CliRunner().invoke(runbook, [*words, "--json"])
     assert (bare.stdout, bare.stderr) == (result.stdout, "")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), ["Without run_id it is for the keys of all runs", "any key of the account"]),
+        (("-p", "run_id", "mine"), ["any key of the account"]),
+        (("-p", "run_id", "mine", "--steps", "02..06"), []),
+        (("--steps", "02..06"), ["Without run_id"]),
+        (("-p", "key_arn", KEY_ARN), []),
+    ],
+)
+def test_what_the_policy_allows_beyond_the_run_is_said(
+    more: tuple[str, ...], said: list[str]
+) -> None:
+    result = CliRunner().invoke(runbook, ["permissions", *PLACE, *more])
+    _, *lines = result.stderr.splitlines()
+    assert len(lines) == len(said)
+    assert all(part in line for part, line in zip(said, lines, strict=True))
+
+
+def test_the_command_prints_the_emergency_stop_s_on_request() -> None:
+    words = ["permissions", *PLACE, "--emergency", "--json"]
+    result = CliRunner().invoke(runbook, words)
+    assert json.loads(result.stdout) == policy((*STEPS, EMERGENCY))
 
 
 def test_the_account_of_the_role_is_enough() -> None:
