@@ -40,6 +40,7 @@ bench: $(STAMP)  ## measure what the README claims of speed
 	@$(VENV_PYTHON) benchmarks/run.py $(ARGS)
 	@$(VENV_PYTHON) benchmarks/describe_key.py
 	@$(VENV_PYTHON) benchmarks/decide.py
+	@$(VENV_PYTHON) benchmarks/scan.py
 
 requirements: $(STAMP)  ## pin every dependency of pyproject.toml again
 	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check 'uv>=0.13'

@@ -12,7 +12,7 @@ import pytest
 from keyrunbook.parameters import project_dir
 
 FOLDER = project_dir() / "benchmarks"
-COMMANDS = ["decide", "describe_key", "run"]
+COMMANDS = ["decide", "describe_key", "run", "scan"]
 
 
 def load(name: str) -> ModuleType:
@@ -66,6 +66,7 @@ def test_options_are_read(
         ("run", ["--rounds", "0"]),
         ("describe_key", ["--rounds", "0"]),
         ("describe_key", ["--calls", "3"]),
+        ("scan", ["--rounds", "0"]),
     ],
 )
 def test_nothing_is_measured_in_no_rounds(

@@ -7,15 +7,34 @@
 cover, and the notes that belong beside a verdict. Nothing is skipped in silence: what could not be
 read is in `found.searched.malformed`, with file and position.
 
+    found = search(["AWSLogs"], hashed=True)
+    checked = integrity(found, read_keys("keys.json"))
+    vouched = set(found.places(verdict.events)) <= set(checked.as_delivered)
+
+`integrity` judges the files by CloudTrail's digests that lie beside them: proven, not proven or
+refuted, with the files; `checked.sentence` says it in words. The newest hour's files are in no
+digest yet, so ask of the verdict's own files, as in the last line, or with `until`.
+
 From the edge inwards: `search` (all cores), `files` (what is read), `scan` (one file: decompress,
 hash, search, parse what must be parsed), `document` (where records end), `mention` (the search
-that never misses), `names`; `found` puts the answer together. A source that fetches files from
+that never misses), `names`; `found` puts the answer together. `integrity` reads what `digests`,
+which is pure, judges. A source that fetches files from
 elsewhere gives streams to a `Scanner` and what they were found to be to `found`.
 """
 
 from __future__ import annotations
 
+from keyrunbook.logs.digests import (
+    About,
+    Checked,
+    DigestFile,
+    Integrity,
+    LogFile,
+    PublicKey,
+    check,
+)
 from keyrunbook.logs.found import LATE, Found, Wanted, found
+from keyrunbook.logs.integrity import integrity, keys_from, log_files, read_keys
 from keyrunbook.logs.mention import Mention
 from keyrunbook.logs.scan import Scanned, Scanner
 from keyrunbook.logs.search import IMAGE_BUILDER_WORD, search
@@ -23,11 +42,22 @@ from keyrunbook.logs.search import IMAGE_BUILDER_WORD, search
 __all__ = [
     "IMAGE_BUILDER_WORD",
     "LATE",
+    "About",
+    "Checked",
+    "DigestFile",
     "Found",
+    "Integrity",
+    "LogFile",
     "Mention",
+    "PublicKey",
     "Scanned",
     "Scanner",
     "Wanted",
+    "check",
     "found",
+    "integrity",
+    "keys_from",
+    "log_files",
+    "read_keys",
     "search",
 ]

@@ -51,6 +51,15 @@ class Found:
     scanned: tuple[Scanned, ...] = field(repr=False)
     digests: tuple[Path, ...] = field(repr=False)
 
+    def places(self, event_ids: Iterable[str]) -> tuple[str, ...]:
+        """The files that hold records of these events."""
+        wanted = set(event_ids)
+        return tuple(
+            one.place
+            for one in self.scanned
+            if any(record.event_id in wanted for record in one.records)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
