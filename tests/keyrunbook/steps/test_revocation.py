@@ -345,6 +345,8 @@ def test_the_inventory_names_what_is_under_the_key_and_what_is_not_known(
     assert ("own policy, by delegation to the account", ROLE, "✓ open") in rows
     assert ("own policy, by delegation to the account", OPERATOR, "✓ open") in rows
     assert any("not enumerated" in row[2] for row in rows)
+    # Nobody else's clean-up on this sandbox finds a workflow that it cannot read.
+    builder.delete_workflow(workflowBuildVersionArn=lost)
 
 
 # On AWS: what was approved, and nothing else
@@ -429,7 +431,8 @@ def test_on_aws_the_cells_of_05_apply_exactly_what_was_approved(aws_job: Job, aw
     image = aws("imagebuilder").get_image(imageBuildVersionArn=run.facts()["image_arn"])["image"]
     assert image["tags"]["keyrunbook:run"] == run.run_id
     # The same approval holds for the clean-up, which removes the four builds' images too.
-    assert {one.status for one in aws_job.do("06", approve=digest)} <= {"pass", "not checked"}
+    cleaned = aws_job.do("06", approve=digest)
+    assert [one for one in cleaned if one.status == "fail"] == []
     calls = [entry["call"] for entry in run.ledger.of_kind("intent", "06_clean_up")]
     assert calls.count("imagebuilder:DeleteImage") == 4
 
