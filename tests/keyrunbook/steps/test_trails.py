@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from keyrunbook.aws.clients import Clients, sandbox_clients
+from keyrunbook.aws.trails import Trail
 from keyrunbook.findings import Finding
 from keyrunbook.parameters import Parameters
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox, start_private
 from keyrunbook.session import open_step
 from keyrunbook.steps import preflight, trails
-from keyrunbook.steps.trails import Trail, judge
+from keyrunbook.steps.trails import judge
 
 KMS = "kms.amazonaws.com"
 ALL = {"ReadWriteType": "All", "IncludeManagementEvents": True, "DataResources": []}
