@@ -304,7 +304,7 @@ def _warm() -> None:
         from awssandbox import services
 
         for name in services.MODULES:
-            if name != "s3":  # the slowest to load, and few runs ask it
+            if name not in ("athena", "s3"):  # the slowest to load, and few runs ask them
                 services.service(name)
         gc.freeze()
     finally:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from awssandbox.world import World
 
 _REFUSAL: Final[Mapping[str, tuple[str, int]]] = {
+    "athena": ("AccessDeniedException", 400),
     "kms": ("AccessDeniedException", 400),
     "cloudtrail": ("AccessDeniedException", 400),
     "imagebuilder": ("AccessDeniedException", 403),
@@ -46,7 +47,7 @@ class Authoriser:
         if decision.outcome is iamaccess.Outcome.ALLOWED:
             return
         code, status = _REFUSAL[call.service]
-        asked = self._request(call, access, self._found(call.caller))
+        asked = self.request(call, access)
         text = iamaccess.denied_message(decision, asked)
         raise AwsError(code, text, status, record_code="AccessDenied")
 
@@ -72,6 +73,10 @@ class Authoriser:
             raise not_imitated(
                 f"{unsupported.element} ({place}), and the decision rests on it"
             ) from unsupported
+
+    def request(self, call: Call, access: Access) -> iamaccess.Request:
+        """What is asked of the policies, for the text of a refusal."""
+        return self._request(call, access, self._found(call.caller))
 
     def _request(self, call: Call, access: Access, found: IamPrincipal | None) -> iamaccess.Request:
         context = {**_global_conditions(call, access, found), **access.context}

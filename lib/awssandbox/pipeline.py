@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 GLOBAL_SERVICES: Final = frozenset({"iam"})
 """Services that are one for the partition."""
 
-SEES_FILES: Final = frozenset({"cloudtrail", "s3"})
+SEES_FILES: Final = frozenset({"athena", "cloudtrail", "s3"})
 """Services whose calls see what trails deliver, or change it."""
 
 

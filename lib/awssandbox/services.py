@@ -14,6 +14,7 @@ from botocore.model import ServiceModel
 from awssandbox.call import Operation
 
 MODULES: Mapping[str, str] = {
+    "athena": "awssandbox.athena",
     "cloudtrail": "awssandbox.cloudtrail",
     "iam": "awssandbox.iam",
     "imagebuilder": "awssandbox.imagebuilder",
@@ -24,6 +25,7 @@ MODULES: Mapping[str, str] = {
 """The package of each served service, by its name in a signature's scope."""
 
 PROTOCOLS: Mapping[str, str] = {
+    "athena": "json",
     "cloudtrail": "json",
     "iam": "query",
     "imagebuilder": "rest-json",

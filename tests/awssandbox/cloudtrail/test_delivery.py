@@ -370,9 +370,15 @@ def test_after_thirty_days_nothing_is_tried_again() -> None:
 
 def test_a_deleted_trail_delivers_nothing_more() -> None:
     sandbox = started()
-    sandbox.client("cloudtrail").delete_trail(Name="main")
+    trails = sandbox.client("cloudtrail")
+    sandbox.client("kms").list_keys()
+    trails.delete_trail(Name="main")
     later(sandbox, hours=1)
     assert keys(sandbox) == []
+    trails.create_trail(Name="main", S3BucketName="trails")
+    trails.start_logging(Name="main")
+    later(sandbox, hours=1)
+    assert names(sandbox) == ["StartLogging"]
 
 
 def test_the_same_seed_gives_the_same_names() -> None:

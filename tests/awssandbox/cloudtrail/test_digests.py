@@ -253,6 +253,9 @@ def test_public_keys_are_those_that_signed_in_the_range() -> None:
 def test_the_same_seed_gives_the_same_keys() -> None:
     assert public_keys(Sandbox(seed=7)).keys() == public_keys(Sandbox(seed=7)).keys()
     assert public_keys(Sandbox(seed=7)).keys() != public_keys(Sandbox(seed=8)).keys()
+    another = Sandbox(seed=7)
+    elsewhere(another, "cloudtrail").list_public_keys()
+    assert public_keys(another).keys() == public_keys(Sandbox(seed=7)).keys()  # in any order
 
 
 def test_ranges_and_tokens_that_are_refused() -> None:
