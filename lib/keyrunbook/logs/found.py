@@ -109,27 +109,30 @@ def found(
     troubles: Iterable[tuple[str, str]] = (),
     notes: Iterable[str] = (),
     digests: Iterable[Path] = (),
-    reach: Time | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    lack: str = "",
 ) -> Found:
     """Put together what was scanned. `source` is the files' name in a sentence.
 
-    `troubles` are places that could not be looked into. `reach` says from when to when the files
-    are known to be; without it, that is judged by themselves.
+    `troubles` are places that could not be looked into. `since` and `until` say from when to when
+    the files are known to be; without them, that is judged by themselves. `lack` is a sentence on
+    records that the files cannot hold: then they cover nothing.
     """
     read = sorted(scanned, key=lambda one: one.place)
-    held = reach or _reach(read)
+    held = _held(_reach(read), since, until)
     troubles = list(troubles)
-    holes = [_EVER for _ in troubles]
+    holes = [_EVER for _ in range(len(troubles) + bool(lack))]
     for one in read:
         troubles += one.troubles
         holes += [_hole(one.place) for _ in one.troubles]
-    spans, incomplete, why = _spans(wanted, held, holes, troubles)
+    spans, incomplete, why = _spans(wanted, held, holes, troubles, lack)
     return Found(
         records=_distinct(record for one in read for record in one.records if wanted.holds(record)),
         searched=Searched(
             source=source,
             spans=spans,
-            at=held[1] if held is not None else datetime.now(UTC),
+            at=held[1] if held is not None else until or datetime.now(UTC),
             calls=len(read),
             incomplete=incomplete,
             why_incomplete=why,
@@ -168,6 +171,14 @@ def _reach(read: Sequence[Scanned]) -> Time | None:
     return min(times), max([*times, *delivered])
 
 
+def _held(by_files: Time | None, since: datetime | None, until: datetime | None) -> Time | None:
+    begin = since or (by_files[0] if by_files else None)
+    end = until or (by_files[1] if by_files else None)
+    if begin is None or end is None:
+        return None
+    return begin, max(begin, end)
+
+
 def _hole(place: str) -> Time:
     """The times of the records that a file may have held."""
     name = log_name(PurePosixPath(place).name)
@@ -175,19 +186,23 @@ def _hole(place: str) -> Time:
 
 
 def _spans(
-    wanted: Wanted, held: Time | None, holes: Sequence[Time], troubles: Sequence[tuple[str, str]]
+    wanted: Wanted,
+    held: Time | None,
+    holes: Sequence[Time],
+    troubles: Sequence[tuple[str, str]],
+    lack: str,
 ) -> tuple[tuple[Span, ...], tuple[Span, ...], str]:
     """All that was asked for, in pieces: those that are covered, those that are not, and why."""
     if held is None:
-        reasons = ["The files hold no record whose time could be read."]
+        why = lack or "The files hold no record whose time could be read."
         if wanted.since is None or wanted.until is None:
-            return (), (), reasons[0]
+            return (), (), why
         everything = Span("EventName", None, wanted.since, wanted.until)
-        return (everything,), (everything,), reasons[0]
+        return (everything,), (everything,), why
     since, until = wanted.since or held[0], wanted.until or held[1]
     lacking = [_cut(hole, since, until) for hole in holes]
-    reasons = []
-    if any(lacking):
+    reasons = [lack] if lack else []
+    if troubles and any(lacking):
         more = f" and {len(troubles) - 1} more" if len(troubles) > 1 else ""
         reasons.append(f"{troubles[0][0]} {troubles[0][1]}{more}.")
     if since < held[0]:
