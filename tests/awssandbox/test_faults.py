@@ -83,7 +83,7 @@ def test_a_schedule_in_yaml_or_json() -> None:
             [rule("throttle"), rule("flood")],
             "rule 2, fault: 'flood' is none of expired_credentials, reset",
         ),
-        ([rule("throttle", "ec2")], "rule 1, service: 'ec2' is none of cloudtrail, iam"),
+        ([rule("throttle", "ec2")], "rule 1, service: 'ec2' is none of athena, cloudtrail, iam"),
         ([rule("throttle", operation="MakeKey")], "rule 1, operation: kms has no 'MakeKey'"),
         ([rule("throttle", "*")], "rule 1, operation: must be '*'"),
         ([{"service": "kms", "fault": "throttle"}], "rule 1, operation: is needed"),
