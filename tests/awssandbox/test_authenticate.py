@@ -40,6 +40,7 @@ READS = {
     "imagebuilder": lambda client: client.list_workflows(),
     "sts": lambda client: client.get_caller_identity(),
     "iam": lambda client: client.list_users(),
+    "athena": lambda client: client.list_work_groups(),
     "cloudtrail": lambda client: client.lookup_events(),
 }
 
@@ -53,6 +54,7 @@ def test_every_service_lets_its_administrator_in(sandbox: Served, service: str) 
     ("service", "code", "status"),
     [
         ("kms", "UnrecognizedClientException", 400),
+        ("athena", "UnrecognizedClientException", 400),
         ("cloudtrail", "UnrecognizedClientException", 400),
         ("imagebuilder", "UnrecognizedClientException", 403),
         ("sts", "InvalidClientTokenId", 403),

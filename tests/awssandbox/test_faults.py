@@ -190,6 +190,7 @@ def test_each_rule_counts_its_own_matches() -> None:
 # Calls --------------------------------------------------------------------------------------------
 
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "athena": ("list_work_groups", {}),
     "cloudtrail": ("lookup_events", {}),
     "iam": ("list_users", {}),
     "imagebuilder": ("list_workflows", {}),
