@@ -45,7 +45,7 @@ from keyrunbook.logs import (
     keys_from,
     log_files,
 )
-from keyrunbook.logs.integrity import text_of
+from keyrunbook.logs.local_digests import text_of
 from keyrunbook.logs.names import is_digest, log_name
 from keyrunbook.proof import WORTH_WAITING
 from keyrunbook.records import IMAGE_BUILDER, KMS

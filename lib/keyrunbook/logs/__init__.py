@@ -15,11 +15,11 @@ read is in `found.searched.malformed`, with file and position.
 refuted, with the files; `checked.sentence` says it in words. The newest hour's files are in no
 digest yet, so ask of the verdict's own files, as in the last line, or with `until`.
 
-From the edge inwards: `search` (all cores), `files` (what is read), `scan` (one file: decompress,
-hash, search, parse what must be parsed), `document` (where records end), `mention` (the search
-that never misses), `names`; `found` puts the answer together. `integrity` reads what `digests`,
-which is pure, judges. A source that fetches files from
-elsewhere gives streams to a `Scanner` and what they were found to be to `found`.
+From the edge inwards: `local` (search, on all cores) and `local_digests` (integrity) read files of
+this machine; `files` says which; `scan` reads one (decompress, hash, search, parse what must be
+parsed), by `document` (where records end) and `mention` (the search that never misses); `names`.
+`reach` puts the answer together, and `digests` judges; both are pure. A source that fetches files
+from elsewhere gives streams to a `Scanner`, and what they were found to be to `found`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from keyrunbook.logs.digests import (
     PublicKey,
     check,
 )
-from keyrunbook.logs.found import LATE, Found, Wanted, found
-from keyrunbook.logs.integrity import integrity, keys_from, log_files, read_keys
+from keyrunbook.logs.local import IMAGE_BUILDER_WORD, search
+from keyrunbook.logs.local_digests import integrity, keys_from, log_files, read_keys
 from keyrunbook.logs.mention import Mention
+from keyrunbook.logs.reach import LATE, Found, Wanted, found
 from keyrunbook.logs.scan import Scanned, Scanner
-from keyrunbook.logs.search import IMAGE_BUILDER_WORD, search
 
 __all__ = [
     "IMAGE_BUILDER_WORD",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from mmap import mmap
 from typing import Final
 
 import msgspec
@@ -39,7 +40,7 @@ class NotALog(ValueError):
         self.reason = reason
 
 
-def list_start(buffer: bytearray, filled: int) -> int:
+def list_start(buffer: mmap, filled: int) -> int:
     """Where the first record begins. Raises NotALog."""
     match = _HEAD.match(buffer, 0, filled)
     if match is None:
@@ -47,7 +48,7 @@ def list_start(buffer: bytearray, filled: int) -> int:
     return match.end()
 
 
-def list_end(buffer: bytearray, start: int, filled: int) -> int:
+def list_end(buffer: mmap, start: int, filled: int) -> int:
     """Where the list of records is closed. Raises NotALog."""
     match = _TAIL.search(buffer, max(start, filled - _TAIL_LENGTH), filled)
     if match is None:
@@ -63,7 +64,7 @@ class Records:
     buffer between records are written over.
     """
 
-    def __init__(self, buffer: bytearray) -> None:
+    def __init__(self, buffer: mmap) -> None:
         self.count = 0
         self.stop = 0
         self._buffer = buffer
@@ -157,7 +158,7 @@ class Records:
         self.stop = stop
 
 
-def _guesses(buffer: bytearray, start: int, end: int, hits: Sequence[int]) -> list[int]:
+def _guesses(buffer: mmap, start: int, end: int, hits: Sequence[int]) -> list[int]:
     """The commas that may stand before and after the records that are hit."""
     found: list[int] = []
     for hit in hits:
@@ -172,7 +173,7 @@ def _guesses(buffer: bytearray, start: int, end: int, hits: Sequence[int]) -> li
     return found
 
 
-def _last_guesses(buffer: bytearray, start: int, filled: int) -> list[int]:
+def _last_guesses(buffer: mmap, start: int, filled: int) -> list[int]:
     """Commas near the end of a full buffer that may stand between two records, best first.
 
     The last ones may be inside a record, thousands of them. So the way back gets longer by and by,
@@ -190,5 +191,5 @@ def _malformed(error: msgspec.DecodeError, begin: int) -> NotALog:
     return NotALog(begin + (int(at[1]) if at else 0), f"is not JSON: {reason}")
 
 
-def _shown(text: bytes | bytearray) -> str:
+def _shown(text: bytes) -> str:
     return repr(bytes(text[:_SHOWN]))

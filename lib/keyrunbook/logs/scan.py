@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedReader
+from mmap import mmap
 from typing import Final
 
 from isal import igzip, isal_zlib
@@ -72,7 +73,7 @@ class Scanner:
     ) -> None:
         self._mention = mention
         self._hashed = hashed
-        self._buffer = bytearray(buffer)
+        self._buffer = mmap(-1, buffer)  # its pages are taken when they are first written
         self._view = memoryview(self._buffer)
         self._chunk = chunk
 
@@ -95,7 +96,7 @@ class _Reading:
     def __init__(
         self,
         place: str,
-        buffer: bytearray,
+        buffer: mmap,
         view: memoryview,
         chunk: int,
         mention: Mention | None,

@@ -26,7 +26,7 @@ from keyrunbook.logs import (
     read_keys,
     search,
 )
-from keyrunbook.logs.integrity import text_of
+from keyrunbook.logs.local_digests import text_of
 
 PROVEN, NOT_PROVEN, REFUTED = Integrity
 

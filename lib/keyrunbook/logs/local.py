@@ -24,9 +24,9 @@ from typing import Final
 
 from keyrunbook.errors import ParameterError, RunbookError
 from keyrunbook.logs.files import Files, batches, find
-from keyrunbook.logs.found import Found, Wanted, found
 from keyrunbook.logs.mention import Mention
 from keyrunbook.logs.names import log_name
+from keyrunbook.logs.reach import Found, Wanted, found
 from keyrunbook.logs.scan import Scanned, Scanner
 
 IMAGE_BUILDER_WORD: Final = "imagebuilder"

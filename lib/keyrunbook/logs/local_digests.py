@@ -16,7 +16,7 @@ from isal import igzip
 
 from keyrunbook.errors import ParameterError
 from keyrunbook.logs.digests import About, Checked, DigestFile, LogFile, PublicKey, check
-from keyrunbook.logs.found import Found
+from keyrunbook.logs.reach import Found
 
 METADATA: Final = ".metadata.json"
 """What a digest file's name is followed by, beside it, in the name of its object's metadata."""
