@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -207,15 +208,24 @@ def test_links_that_loop_end_and_what_leads_nowhere_is_told(tmp_path: Path) -> N
     assert outcome(found) is Outcome.NOT_YET  # what could not be read may hold another read
 
 
-def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "x" / name_of(DELIVERED), text_of(RECORDS))
     path.chmod(0)
     if os.access(path, os.R_OK):  # root reads everything
         pytest.skip("this user may read everything")
     assert "Permission denied" in search([tmp_path]).searched.malformed[0].reason
+    assert outcome(search([tmp_path])) is Outcome.NOT_YET
     (tmp_path / "x").chmod(0)
     assert "could not be looked into" in search([tmp_path]).searched.malformed[0].reason
     (tmp_path / "x").chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file that is there and cannot be read")
+def test_what_breaks_on_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.json.gz").symlink_to("/proc/self/mem")
+    (told,) = search([tmp_path]).searched.malformed
+    assert told.place == str(tmp_path / "x.json.gz")
+    assert told.reason == "could not be read: Input/output error"
 
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/*.json.gz", "empty"])

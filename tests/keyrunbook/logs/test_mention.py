@@ -162,6 +162,14 @@ def test_what_is_found_is_what_the_standard_parser_finds(
     assert found == mentioning(json.loads(text)["Records"])
 
 
+@given(texts(), st.sampled_from(BUFFERS))
+def test_without_a_word_every_record_is_found(text: bytes, buffer: int) -> None:
+    scanned = Scanner(None, buffer=buffer).scan("x", lambda: opened(text))
+    assert scanned.troubles == ()
+    assert [record.raw for record in scanned.records] == json.loads(text)["Records"]
+    assert scanned.parsed == len(scanned.records)
+
+
 @given(texts(), st.data())
 def test_a_changed_text_never_gives_a_record_that_the_standard_parser_does_not(
     text: bytes, data: st.DataObject
