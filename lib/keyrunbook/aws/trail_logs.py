@@ -37,6 +37,7 @@ from keyrunbook.logs import (
     DigestFile,
     Found,
     Mention,
+    PublicKey,
     Scanned,
     Scanner,
     Wanted,
@@ -121,6 +122,27 @@ def _lack(trail: Trail) -> str:
         if lack is not None:
             return f"Trail {trail.name} {lack}, so its files cannot show what is looked for."
     return ""
+
+
+def public_keys(clients: Clients, region: str, since: datetime, until: datetime) -> list[PublicKey]:
+    """The keys that digests of a Region were signed by in that time; CloudTrail has one a Region.
+
+    Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_ListPublicKeys.html
+
+    Raises AwsRefused or Unreachable.
+    """
+    client = clients("cloudtrail", region)
+    request: dict[str, Any] = {"StartTime": since, "EndTime": until}
+    keys: list[PublicKey] = []
+    while True:
+        try:
+            page = client.list_public_keys(**request)
+        except (ClientError, BotoCoreError) as error:
+            raise explain(error) from error
+        keys += keys_from(page)
+        if not page.get("NextToken"):
+            return keys
+        request["NextToken"] = page["NextToken"]
 
 
 class TrailLogs:
@@ -217,11 +239,10 @@ class TrailLogs:
                     digests.append(self._digest(key))
                 except OSError as error:
                     unread.append(About(self._url(key), f"could not be read: {error.strerror}"))
-        answer = self._public_keys(since - timedelta(days=1), at)
         return check(
             digests,
             log_files(searched),
-            keys_from(answer),
+            public_keys(self._clients, self._region, since, at),
             since=since,
             until=until,
             unread=unread,
@@ -235,24 +256,6 @@ class TrailLogs:
         return DigestFile(
             self._url(key), text, metadata.get("signature"), metadata.get("signature-algorithm")
         )
-
-    def _public_keys(self, since: datetime, until: datetime) -> dict[str, Any]:
-        """The Region's public keys of that time.
-
-        Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_ListPublicKeys.html
-        """
-        client = self._clients("cloudtrail", self._region)
-        request: dict[str, Any] = {"StartTime": since, "EndTime": until}
-        listed: list[Any] = []
-        try:
-            while True:
-                page = client.list_public_keys(**request)
-                listed += page["PublicKeyList"]
-                if not page.get("NextToken"):
-                    return {"PublicKeyList": listed}
-                request["NextToken"] = page["NextToken"]
-        except (ClientError, BotoCoreError) as error:
-            raise explain(error) from error
 
     def _url(self, key: str) -> str:
         return f"s3://{self.place.bucket}/{key}"
