@@ -121,6 +121,8 @@ def select(statement: exp.Expr, sources: Sequence[Source], watch: Any = None) ->
     sql = _named(statement).sql(dialect="duckdb", identify=True)
     with tempfile.TemporaryDirectory(prefix="awssandbox-") as folder, duckdb.connect() as base:
         base.execute("SET autoinstall_known_extensions = false")
+        base.execute(f"SET temp_directory = {_text(folder)}")
+        base.execute("SET memory_limit = '1GB'")
         base.execute("SET threads = 2")
         for source in sources:
             _load(base, source, Path(folder))

@@ -233,6 +233,13 @@ def test_files_out_of_the_projection_are_not_the_table_s(sandbox: Sandbox) -> No
     assert counted(projection__timestamp__range="2027/01/01,2028/01/01") == "0"
 
 
+def test_every_file_is_read_however_many_there_are(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("awssandbox.s3.operations.LARGEST_PAGE", 1)
+    assert answered(sandbox, "SELECT count(*) FROM logs") == [["4"]]
+
+
 def test_a_table_of_several_regions(sandbox: Sandbox) -> None:
     base = f"s3://trails/AWSLogs/{ACCOUNT}/CloudTrail"
     text = ddl(
@@ -425,6 +432,14 @@ def test_tables_that_are_not_imitated(text: str) -> None:
     assert failed(Sandbox(), text).startswith("NotImplemented: ")
 
 
+def test_a_query_sees_no_file_of_this_machine(sandbox: Sandbox, tmp_path: Path) -> None:
+    """DuckDB would read a table whose name is a file's, where that is a CTE's name elsewhere."""
+    file = tmp_path / "secret.csv"
+    file.write_text("a\nb\n")
+    text = f'SELECT * FROM "{file}" CROSS JOIN (WITH "{file}" AS (SELECT 1) SELECT 2) AS x'
+    assert failed(sandbox, text).startswith("NOT_SUPPORTED: ")
+
+
 def test_a_file_that_is_no_log_file(sandbox: Sandbox) -> None:
     key = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/31/other.json.gz"
     sandbox.client("s3").put_object(Bucket="trails", Key=key, Body=b"no gzip")
@@ -461,7 +476,8 @@ def test_a_query_does_what_its_caller_may(
 
 def test_athena_calls_s3_for_its_caller(sandbox: Sandbox) -> None:
     only = {"ForAnyValue:StringEquals": {"aws:CalledVia": "athena.amazonaws.com"}}
-    who = sandbox.user("who", ATHENA, TABLES, {**READS, "Condition": only}, WRITES)
+    through = [{**statement, "Condition": only} for statement in (TABLES, READS)]
+    who = sandbox.user("who", ATHENA, *through, WRITES)
     assert ended(sandbox, "SELECT 1 FROM logs", who)["Status"]["State"] == "SUCCEEDED"
     s3 = sandbox.client("s3", who)
     assert refusal(lambda: s3.list_objects_v2(Bucket="trails"))[0] == "AccessDenied"
