@@ -202,7 +202,9 @@ class TrailLogs:
             for key in self._keys("CloudTrail", since, min(until + LATE, at))
             if (name := log_name(key.rpartition("/")[2])) is not None and wanted.may_be_in(name)
         ]
-        scanned = self._scan(keys, None if every else Mention(words), hashed, progress)
+        mention = None if every else Mention(words)
+        make = partial(Scanner, mention, keep=wanted.holds, hashed=hashed, buffer=_BUFFER)
+        scanned = self._scan(keys, make, progress)
         trail, lack = self.place.trail, self.lack
         known = trail is not None and trail.started is not None and trail.started <= since
         ended = trail.stopped if trail is not None and not trail.logging else None
@@ -316,15 +318,14 @@ class TrailLogs:
     def _scan(
         self,
         keys: Sequence[str],
-        mention: Mention | None,
-        hashed: bool,
+        make: Callable[[], Scanner],
         progress: Callable[[int, int], None],
     ) -> list[Scanned]:
         here = threading.local()
 
         def one(key: str) -> Scanned:
             if not hasattr(here, "scanner"):
-                here.scanner = Scanner(mention, hashed=hashed, buffer=_BUFFER)
+                here.scanner = make()
             return here.scanner.scan(self._url(key), partial(self._open, key))  # type: ignore[no-any-return]
 
         scanned: list[Scanned] = []

@@ -72,7 +72,7 @@ def search(
             "Give the folder that holds CloudTrail's log files, at any depth.",
         )
     mention = None if every else Mention(words)
-    scanner = partial(Scanner, mention, hashed=hashed)
+    scanner = partial(Scanner, mention, keep=wanted.holds, hashed=hashed)
     scanned: list[Scanned] = []
     for done in _scan_all(kept, scanner, workers or os.cpu_count() or 1):
         scanned += done

@@ -163,9 +163,7 @@ def _distinct(records: Iterable[Record]) -> tuple[Record, ...]:
 
 
 def _reach(read: Sequence[Scanned]) -> Time | None:
-    # A file's records are in no order: those that were parsed are as good as those at its ends.
     times = [time for one in read for time in one.times]
-    times += [record.time for one in read for record in one.records]
     if not times:
         return None
     names = (log_name(PurePosixPath(one.place).name) for one in read)

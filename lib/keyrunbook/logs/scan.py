@@ -41,8 +41,8 @@ class Scanned:
     """What one file held. `size` and `crc` are of its text, decompressed, and so is `sha256`.
 
     `troubles` are what could not be read, each a place and a reason; `whole` says whether the file
-    was read to its end. `times` are those of two of its records: one near its begin, one near its
-    end. `parsed` is how many records were passed by the parser.
+    was read to its end. `times` are the earliest and the latest that were seen: of records that
+    were found and of those at the text's ends. `parsed` is how many records the parser passed.
     """
 
     place: str
@@ -59,19 +59,21 @@ class Scanned:
 class Scanner:
     """Scans file after file with one buffer; not for two threads at a time.
 
-    With `mention` None every record is parsed and given. With `hashed` each text's SHA-256 is
-    taken on the way. `buffer` and `chunk` are in bytes.
+    With `mention` None every record is found. `keep` says which of those that are found are given.
+    With `hashed` each text's SHA-256 is taken on the way. `buffer` and `chunk` are in bytes.
     """
 
     def __init__(
         self,
         mention: Mention | None,
         *,
+        keep: Callable[[Record], bool] = lambda record: True,
         hashed: bool = False,
         buffer: int = BUFFER,
         chunk: int = CHUNK,
     ) -> None:
         self._mention = mention
+        self._keep = keep
         self._hashed = hashed
         self._buffer = mmap(-1, buffer)  # its pages are taken when they are first written
         self._view = memoryview(self._buffer)
@@ -80,7 +82,13 @@ class Scanner:
     def scan(self, place: str, opened: Callable[[], BufferedReader]) -> Scanned:
         """Read the file that `opened` opens; `place` is what to call it in what is told."""
         reading = _Reading(
-            place, self._buffer, self._view, self._chunk, self._mention, hashed=self._hashed
+            place,
+            self._buffer,
+            self._view,
+            self._chunk,
+            self._mention,
+            self._keep,
+            hashed=self._hashed,
         )
         try:
             with opened() as file:
@@ -100,10 +108,12 @@ class _Reading:
         view: memoryview,
         chunk: int,
         mention: Mention | None,
+        keep: Callable[[Record], bool],
         *,
         hashed: bool,
     ) -> None:
         self.size = 0
+        self._keep = keep
         self._place = place
         self._buffer = buffer
         self._view = view
@@ -219,16 +229,21 @@ class _Reading:
         except UnicodeDecodeError as error:
             self._troubles.append((place, f"is not UTF-8: {error.reason}"))
         else:
-            if self._mention is None or self._mention.within(record.raw):
+            self._note(record.time)
+            found = self._mention is None or self._mention.within(record.raw)
+            if found and self._keep(record):
                 self._records.append(record)
 
     def _note_time(self, at: int) -> None:
         match = _TIME.match(self._buffer, max(at, 0))
         if match is not None:
             try:
-                self._times.append(datetime.fromisoformat(match[1].decode()))
+                self._note(datetime.fromisoformat(match[1].decode()))
             except ValueError:
                 return  # no time on any calendar; its record is told of where it is parsed
+
+    def _note(self, time: datetime) -> None:
+        self._times = [min([*self._times, time]), max([*self._times, time])]
 
 
 def _in_words(error: OSError | EOFError | zlib.error, read: int) -> str:
