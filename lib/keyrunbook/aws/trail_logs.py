@@ -47,7 +47,7 @@ from keyrunbook.logs import (
     log_files,
 )
 from keyrunbook.logs.local_digests import text_of
-from keyrunbook.logs.names import is_digest, log_name
+from keyrunbook.logs.names import digest_of, log_name
 from keyrunbook.proof import WORTH_WAITING
 from keyrunbook.records import IMAGE_BUILDER, KMS
 
@@ -236,7 +236,7 @@ class TrailLogs:
         digests: list[DigestFile] = []
         unread: list[About] = []
         for key in keys:
-            if is_digest(key.rpartition("/")[2]):
+            if digest_of(key.rpartition("/")[2]) is not None:
                 try:
                     digests.append(self._digest(key))
                 except OSError as error:

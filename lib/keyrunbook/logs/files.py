@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keyrunbook.errors import ParameterError
-from keyrunbook.logs.names import LOG_SUFFIXES, is_digest, is_other_kind
+from keyrunbook.logs.names import LOG_SUFFIXES, digest_of, is_other_kind
 
 _GLOB = frozenset("*?[")
 
@@ -106,7 +106,7 @@ def _is_folder(path: Path) -> bool:
 
 def _take(path: Path, found: Files, seen: _Seen, *, named: bool) -> None:
     name = path.name
-    if is_digest(name):
+    if digest_of(name) is not None:
         found.digests.append(path)
         return
     if is_other_kind(name) or not (named or name.lower().endswith(LOG_SUFFIXES)):

@@ -25,7 +25,7 @@ from typing import Final
 from keyrunbook.errors import ParameterError, RunbookError
 from keyrunbook.logs.files import Files, batches, find
 from keyrunbook.logs.mention import Mention
-from keyrunbook.logs.names import log_name
+from keyrunbook.logs.names import digest_of, log_name
 from keyrunbook.logs.reach import Found, Wanted, found
 from keyrunbook.logs.scan import Scanned, Scanner
 
@@ -83,7 +83,11 @@ def search(
         scanned,
         troubles=files.troubles,
         notes=[*files.notes, *_left_out(files, len(kept))],
-        digests=files.digests,
+        digests=[
+            path
+            for path in files.digests
+            if (of := digest_of(path.name)) is not None and wanted.is_of(*of)
+        ],
     )
 
 

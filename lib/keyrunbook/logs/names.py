@@ -17,7 +17,11 @@ _LOG = re.compile(
     r"(?P<account>\d{12})_CloudTrail_(?P<region>[a-z0-9-]+)_(?P<time>\d{8}T\d{4})Z_[^_/]+\.json(\.gz)?",
     re.ASCII,
 )
-_DIGEST = re.compile(r"\d{12}_CloudTrail-Digest_.+_\d{8}T\d{6}Z(_backfill)?\.json(\.gz)?", re.ASCII)
+_DIGEST = re.compile(
+    r"(?P<account>\d{12})_CloudTrail-Digest_(?P<region>[a-z0-9-]+)_.+_\d{8}T\d{6}Z(_backfill)?"
+    r"\.json(\.gz)?",
+    re.ASCII,
+)
 _OTHER_KIND = re.compile(r"\d{12}_CloudTrail-[A-Za-z]+_.+\.json(\.gz)?", re.ASCII)
 
 
@@ -42,11 +46,12 @@ def log_name(name: str) -> LogName | None:
     return LogName(match["account"], match["region"], delivered)
 
 
-def is_digest(name: str) -> bool:
-    """Whether a file's name is that of a digest file."""
-    return _DIGEST.fullmatch(name) is not None
+def digest_of(name: str) -> tuple[str, str] | None:
+    """Account and Region of a digest file, by its name; None where it is none."""
+    match = _DIGEST.fullmatch(name)
+    return (match["account"], match["region"]) if match is not None else None
 
 
 def is_other_kind(name: str) -> bool:
     """Whether a name is that of CloudTrail's files of another kind: insights, and the like."""
-    return _OTHER_KIND.fullmatch(name) is not None and not is_digest(name)
+    return _OTHER_KIND.fullmatch(name) is not None and digest_of(name) is None

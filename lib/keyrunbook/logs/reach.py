@@ -27,6 +27,7 @@ Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-
 """
 
 _MINUTE: Final = timedelta(minutes=1)  # the name's precision
+_SHOWN: Final = 4
 _EVER: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 Time = tuple[datetime, datetime]
@@ -87,12 +88,15 @@ class Wanted:
     def may_be_in(self, name: LogName | None) -> bool:
         """Whether a file of this name may hold such records."""
         return name is None or (
-            self.account in (None, name.account)
-            and self.region in (None, name.region)
+            self.is_of(name.account, name.region)
             # The name has the minute of delivery, and no record is delivered before its event.
             and (self.since is None or name.delivered + timedelta(minutes=1) >= self.since)
             and (self.until is None or name.delivered <= self.until + LATE)
         )
+
+    def is_of(self, account: str, region: str) -> bool:
+        """Whether an account and Region are among those."""
+        return self.account in (None, account) and self.region in (None, region)
 
     def holds(self, record: Record) -> bool:
         """Whether a record's time is one of these."""
@@ -251,7 +255,12 @@ def _doubles(read: Sequence[Scanned]) -> Iterator[str]:
             by_text[one.size, one.crc].append(one.place)
     texts = [same for same in by_text.values() if len(same) > 1]
     for same in texts:
-        yield f"{', '.join(same)} hold the same text: each record of it counts once"
+        yield f"{_listed(same)} hold the same text: each record of it counts once"
     for same in by_name.values():
         if len(same) > 1 and same not in texts:
-            yield f"{', '.join(same)} have one name and hold different texts"
+            yield f"{_listed(same)} have one name and hold different texts"
+
+
+def _listed(places: Sequence[str]) -> str:
+    more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+    return ", ".join(places[:_SHOWN]) + more

@@ -47,12 +47,13 @@ class Delivery:
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     key: RSAPrivateKey = field(default_factory=signer)
     fingerprint: str = "31e8b5433410dfb61a9dc45cc65b22ff"
+    region: str = REGION
     newest: str | None = None
 
     def log(self, records: list[Any], delivered: datetime, mark: str = "A") -> str:
         """Deliver a log file; its key."""
-        day = f"{ACCOUNT}/CloudTrail/{REGION}/{delivered:%Y/%m/%d}"
-        key = f"{self.root}{day}/{name_of(delivered, mark)}"
+        day = f"{ACCOUNT}/CloudTrail/{self.region}/{delivered:%Y/%m/%d}"
+        key = f"{self.root}{day}/{name_of(delivered, mark, region=self.region)}"
         self.objects[key] = gzip.compress(text_of(records), mtime=0)
         return key
 
@@ -60,8 +61,10 @@ class Delivery:
         self, until: datetime, logs: list[str], *, starting: bool = False, backfill: bool = False
     ) -> str:
         """Deliver a digest of an hour that names `logs`; its key."""
-        name = f"{ACCOUNT}_CloudTrail-Digest_{REGION}_trail_{REGION}_{until:%Y%m%dT%H%M%SZ}"
-        day = f"{ACCOUNT}/CloudTrail-Digest/{REGION}/{until:%Y/%m/%d}"
+        name = (
+            f"{ACCOUNT}_CloudTrail-Digest_{self.region}_trail_{self.region}_{until:%Y%m%dT%H%M%SZ}"
+        )
+        day = f"{ACCOUNT}/CloudTrail-Digest/{self.region}/{until:%Y/%m/%d}"
         key = f"{self.root}{day}/{name}{'_backfill' if backfill else ''}.json.gz"
         previous = None if starting or backfill else self.newest
         document = {

@@ -181,6 +181,14 @@ def test_doubles_are_told_and_count_once(tmp_path: Path) -> None:
     assert f"{second}, {third} have one name and hold different texts" in names
 
 
+def test_of_many_doubles_the_first_are_named(tmp_path: Path) -> None:
+    for number in range(9):
+        write(tmp_path / f"{number}" / name_of(DELIVERED, f"{number}"), text_of(RECORDS))
+    (note,) = search([tmp_path]).notes
+    assert note.count(str(tmp_path)) == 4
+    assert "and 5 more hold the same text" in note
+
+
 def test_one_event_told_in_two_ways_is_kept_in_both(tmp_path: Path) -> None:
     forged = {**RECORDS[3], "errorCode": "AccessDenied"}
     write(tmp_path / name_of(DELIVERED, "A"), text_of(RECORDS))

@@ -20,6 +20,7 @@ from keyrunbook.logs import (
     Integrity,
     LogFile,
     PublicKey,
+    Wanted,
     check,
     integrity,
     keys_from,
@@ -27,6 +28,7 @@ from keyrunbook.logs import (
     search,
 )
 from keyrunbook.logs.local_digests import text_of
+from log_files import ACCOUNT, REGION
 
 PROVEN, NOT_PROVEN, REFUTED = Integrity
 
@@ -240,6 +242,21 @@ def test_copies_are_each_compared(tmp_path: Path) -> None:
     answer = checked(tmp_path, made)
     assert answer.integrity is REFUTED
     assert [one.place for one in answer.altered] == [str(tmp_path / "b" / logs[0])]
+
+
+def test_digests_of_another_region_need_no_key_where_they_were_not_asked_for(
+    tmp_path: Path,
+) -> None:
+    """Each Region's digests are signed by a key of its own."""
+    made, _, _ = hours(2)
+    made.write(tmp_path)
+    other = Delivery(region="us-east-1", fingerprint="of another Region's key", key=signer(1))
+    other.digest(FIRST + HOUR, [], starting=True)
+    other.write(tmp_path)
+    keys = keys_from(made.public_keys())
+    assert integrity(search([tmp_path], hashed=True), keys).integrity is NOT_PROVEN
+    wanted = Wanted(account=ACCOUNT, region=REGION)
+    assert integrity(search([tmp_path], wanted, hashed=True), keys).integrity is PROVEN
 
 
 def test_without_digests_nothing_is_proven(tmp_path: Path) -> None:
