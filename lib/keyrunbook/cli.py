@@ -239,6 +239,7 @@ def plan(
       runbook plan --run-id ID --steps 06
     """
     from keyrunbook.aws import approval
+    from keyrunbook.execution.runs import begun_with
     from keyrunbook.execution.selection import default_selection, parse_selection
     from keyrunbook.ledger import NAME, Ledger
     from keyrunbook.session import open_step
@@ -258,7 +259,10 @@ def plan(
     chosen = chosen or default_selection(where, STEPS).steps
     _check(parameters, where, opened, chosen)
     _check_used(given, pairs, chosen)
-    run = open_step(chosen[0], parameters.model_copy(update={"run_id": found}))
+    kept = begun_with(folder / found)
+    options |= {name: value for name, value in kept.items() if name not in given}
+    parameters, _ = _load(pairs, file, {**options, "run_id": found})
+    run = open_step(chosen[0], parameters)
     planned = plan_steps(run, chosen)
     name = approval.store(run, planned)
     if as_json:
@@ -267,6 +271,7 @@ def plan(
         return
     click.echo(tables.run_plan_table(planned).text() + "\n")
     click.echo(tables.banner_note(run), nl=bool(tables.banner_note(run)))
+    click.echo(f"account: {run.identity.account}, Region {run.region}\nas:      {run.identity.arn}")
     click.echo(f"run id:  {found}\ndigest:  {name}")
     if len(planned):
         outside = "" if parameters.outputs_dir is None else f" --outputs {folder}"
@@ -280,6 +285,7 @@ def _run(
     steps: str | None,
     as_json: bool,
 ) -> int:
+    from keyrunbook.execution.runs import begun_with
     from keyrunbook.execution.selection import default_selection, parse_selection
     from keyrunbook.ledger import NAME, Ledger
     from keyrunbook.steps import STEPS
@@ -287,17 +293,17 @@ def _run(
     parameters, given = _load(pairs, file, options)
     by_person = set(given)
     outputs = _outputs_dir(parameters)
+    approved: Mapping[str, Any] | None = None
     if parameters.approve is not None:
         approved = _approved(parameters, outputs)
-        parameters, given = _load(
-            pairs,
-            file,
-            {**options, **{k: v for k, v in approved["parameters"].items() if k not in given}},
-        )
+        _check_as_planned(parameters, given, approved["parameters"])
         steps = steps or ",".join(name[:2] for name in approved["chosen"])
     # The steps and the target hang together: a run that is gone on with keeps its target.
     chosen = None if steps is None else parse_selection(steps, STEPS)
     run_id = _run_id(parameters, outputs, STEPS[0] if chosen is None else chosen.steps[0])
+    kept = begun_with(outputs / run_id) if approved is None else approved["parameters"]
+    options = {**{k: v for k, v in kept.items() if k not in given}, **options}
+    parameters, given = _load(pairs, file, options)
     opened = Ledger(outputs / run_id / NAME).opened() or {}
     target = parameters.target or opened.get("target") or "sandbox"
     selection = chosen or default_selection(target, STEPS)
@@ -305,6 +311,25 @@ def _run(
     _check_used(by_person, pairs, selection.steps)
     order = _order(parameters, given, run_id, target, selection)
     return _execute(order, opened, parameters, as_json)
+
+
+def _check_as_planned(
+    parameters: Parameters, given: Iterable[str], planned: Mapping[str, Any]
+) -> None:
+    """Refuse a parameter that is another than the approved plan was made with.
+
+    Raises:
+        ParameterError: naming it, and both values.
+    """
+    from keyrunbook.parameters import Parameters
+
+    wanted = Parameters.load(planned)
+    for name in sorted(set(given) - {"run_id", "outputs_dir", "approve", "profile", "read_only"}):
+        if (now := getattr(parameters, name)) != (then := getattr(wanted, name)):
+            raise ParameterError(
+                f"{name} = {now!r}, but the plan was made with {then!r}.",
+                "Leave it out: a plan is applied with its own parameters. Or plan again.",
+            )
 
 
 def _order(
@@ -386,7 +411,13 @@ def _resume(options: dict[str, Any], as_json: bool) -> int:
     from dataclasses import replace
 
     from keyrunbook.execution.result import EXIT_STATUS_OF_VERDICT, stored_result
-    from keyrunbook.execution.runs import check_not_running, existing, how_it_ended, left_to_do
+    from keyrunbook.execution.runs import (
+        begun_with,
+        check_not_running,
+        existing,
+        how_it_ended,
+        left_to_do,
+    )
     from keyrunbook.execution.selection import Selection, default_selection
     from keyrunbook.ledger import NAME, Ledger
     from keyrunbook.steps import STEPS
@@ -396,9 +427,8 @@ def _resume(options: dict[str, Any], as_json: bool) -> int:
     entries, result = Ledger(folder / NAME).entries(), stored_result(folder)
     check_not_running(folder, result)
     opened = next((entry for entry in entries if entry["kind"] == "opened"), {})
-    begun_with = result.get("parameters") or opened.get("parameters", {})
     target: Target = opened.get("target") or result.get("target") or "sandbox"
-    kept = {name: value for name, value in begun_with.items() if name not in ("target", *options)}
+    kept = {name: value for name, value in begun_with(folder).items() if name not in options}
     options = {**options, "target": target, "outputs_dir": str(outputs)}
     parameters, given = _load((), None, {**kept, **options})
     stored = result.get("selection")
@@ -903,14 +933,18 @@ def emergency_stop(undo: bool, **options: Any) -> None:
 
 def _carry_out(command: Command, options: dict[str, Any], more: dict[str, Any]) -> None:
     from keyrunbook.execution.direct import carry_out
+    from keyrunbook.execution.runs import begun_with, existing
 
     pairs, file, as_json = (options.pop(name) for name in ("pairs", "file", "as_json"))
     given = _given(outputs_dir=options.pop("outputs"), **options) | more
     parameters, named = _load(pairs, file, given)
+    outputs = _outputs_dir(parameters)
+    kept = begun_with(existing(outputs, str(parameters.run_id)))
     if parameters.approve is not None:  # with the parameters that the plan was made with
-        kept = _approved(parameters, _outputs_dir(parameters))["parameters"]
-        given |= {name: value for name, value in kept.items() if name not in named}
-        parameters, _ = _load(pairs, file, given)
+        kept = _approved(parameters, outputs)["parameters"]
+        _check_as_planned(parameters, named, kept)
+    given = {**{name: value for name, value in kept.items() if name not in named}, **given}
+    parameters, _ = _load(pairs, file, given)
     status, report = carry_out(command, parameters, click.echo if not as_json else _quiet)
     if as_json:
         whole = {**report, "exit_status": status}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -538,6 +539,11 @@ def outputs_dir(parameters: Parameters) -> Path:
     """The folder of all runs: the parameter, the environment's, or the project's ``outputs/``."""
     given = parameters.outputs_dir or os.environ.get(OUTPUTS)
     return Path(given).expanduser().absolute() if given else project_dir() / "outputs"
+
+
+def outputs_option(parameters: Parameters) -> str:
+    """How a command is told of the folder, where it has to be: with a space in front."""
+    return f" --outputs {shlex.quote(str(given))}" if (given := parameters.outputs_dir) else ""
 
 
 def workflow_document(parameters: Parameters) -> str:

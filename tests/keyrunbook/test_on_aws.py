@@ -149,3 +149,17 @@ def test_plain_papermill_with_the_digest_does_the_same(aws: Aws, word: str, tmp_
     entries = [json.loads(line) for line in lines]
     assert [entry["verdict"] for entry in entries if entry["kind"] == "verdict"] == ["PROVED"]
     assert [entry["digest"] for entry in entries if entry["kind"] == "approved"] == [plan["digest"]]
+
+
+def test_a_run_is_gone_on_with_as_it_was_planned(aws: Aws, word: str, tmp_path: Path) -> None:
+    plan = planned(aws, tmp_path, "--target", "aws", "--steps", "01,02", *names(word)[:3])
+    again = planned(aws, tmp_path, "--run-id", plan["run_id"], "--steps", "01..03")
+    assert again["parameters"]["key_alias"] == f"alias/{word}"
+    made = again["steps"][0]["changes"][-1]["parameters"]
+    assert made["AliasName"] == f"alias/{word}"
+    given = ("--outputs", tmp_path, "--run-id", plan["run_id"], "--approve", plan["digest"])
+    other = runbook("run", *given, "-p", "key_alias", "alias/other", **aws.operator)
+    assert other.returncode == 2
+    assert f"the plan was made with 'alias/{word}'" in other.stderr
+    told = runbook("runs", "--outputs", tmp_path)
+    assert "planned, nothing changed yet" in told.stdout

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keyrunbook.errors import ApprovalRequired, LedgerDamaged, ParameterError
+from keyrunbook.parameters import outputs_option
 from keyrunbook.plan import Plan, RunPlan, canonical, digest, fill
 from keyrunbook.prices import PRICES
 
@@ -250,7 +251,10 @@ def _changed(
     run.record("difference", approved=approved, lines=lines)
     name = store(run, plan_of(run, now))
     more = len(lines) - _SHOWN_LINES
-    shown = [*lines[:_SHOWN_LINES], *([f"… and {more} more lines"] if more > 0 else [])]
+    shown = [
+        *lines[:_SHOWN_LINES],
+        *([f"… and {more} more lines: runbook show {run.run_id}"] if more > 0 else []),
+    ]
     begun = bool(run.ledger.of_kind("intent", now.step))
     when = "before its next change" if begun else "before it changed anything"
     return ApprovalRequired(
@@ -265,10 +269,11 @@ def _what(run: Run) -> str:
 
 
 def _way_on(run: Run, step: str, name: str) -> str:
+    elsewhere = outputs_option(run.parameters)
     return (
-        f"Approve it by the notebook's button or its parameter approve, or with: runbook run "
-        f"--run-id {run.run_id} --steps {step[:2]} --approve {name} (this step's plan alone; "
-        f"runbook plan --run-id {run.run_id} shows it, and more steps at once)."
+        f"Approve it by the notebook's button or its parameter approve, or with: runbook run"
+        f"{elsewhere} --run-id {run.run_id} --steps {step[:2]} --approve {name} (this step's plan "
+        f"alone; runbook plan{elsewhere} --run-id {run.run_id} shows it, and more steps at once)."
     )
 
 

@@ -15,10 +15,16 @@ from typing import Any, Final
 from keyrunbook.aws import approval, mutate
 from keyrunbook.errors import ApprovalRequired
 from keyrunbook.findings import Finding, Findings
-from keyrunbook.parameters import Parameters
+from keyrunbook.parameters import Parameters, outputs_option
 from keyrunbook.plan import Applied, Plan
 from keyrunbook.session import Run, open_step
-from keyrunbook.show.tables import Table, applied_table, findings_table, matrix_table, plan_table
+from keyrunbook.show.tables import (
+    Table,
+    applied_table,
+    findings_table,
+    matrix_table,
+    run_plan_table,
+)
 from keyrunbook.steps import emergency, inventory, revoke_access
 from keyrunbook.steps.common import keep
 
@@ -28,11 +34,10 @@ DONE, NO, UNKNOWN, WAITS = 0, 1, 3, 4
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its name in the ledger, the step whose prerequisites it has, and its verbs."""
+    """A command: its words, its name in the ledger, and its verbs."""
 
     words: str
     step: str
-    opens: str
     look: Callable[[Run], Sequence[Table]]
     plan: Callable[[Run], Plan]
     apply: Callable[[Run, Plan], Applied]
@@ -71,7 +76,6 @@ def _what_stops(run: Run) -> Sequence[Table]:
 REVOKE: Final = Command(
     "revoke",
     "05_revoke",
-    revoke_access.STEP,
     _look_before_revoking,
     _plan_to_revoke,
     revoke_access.apply,
@@ -80,7 +84,6 @@ REVOKE: Final = Command(
 RESTORE: Final = Command(
     "restore",
     "05_restore",
-    revoke_access.STEP,
     lambda run: (revoke_access.changed_meanwhile(run),),
     _plan_to_restore,
     revoke_access.give_back,
@@ -90,20 +93,20 @@ RESTORE: Final = Command(
 STOP: Final = Command(
     "emergency-stop",
     "05_emergency_stop",
-    "06_clean_up",
     _what_stops,
     lambda run: emergency.plan(run, run.step, stop=True),
     mutate.apply,
     lambda run: (emergency.finding(run, stop=True),),
+    finished=True,
 )
 GO_ON: Final = Command(
     "emergency-stop --undo",
     "05_emergency_over",
-    "06_clean_up",
     lambda run: (),
     lambda run: emergency.plan(run, run.step, stop=False),
     mutate.apply,
     lambda run: (emergency.finding(run, stop=False),),
+    finished=True,
 )
 
 
@@ -117,7 +120,7 @@ def carry_out(
 
     Raises what opening a run, planning and applying raise.
     """
-    run = open_step(command.opens, parameters, finished=command.finished).at(command.step)
+    run = open_step(command.step, parameters, finished=command.finished)
     shown = list(command.look(run))
     plan = dataclasses.replace(command.plan(run), step=command.step)
     report: dict[str, Any] = {
@@ -129,7 +132,7 @@ def carry_out(
         "applied": False,
         "findings": [],
     }
-    for table in (*shown, plan_table(plan)):
+    for table in (*shown, run_plan_table(approval.plan_of(run, plan))):
         say(table.text() + "\n")
     if plan.changes and _waits(run, plan):
         report["digest"] = approval.store(run, approval.plan_of(run, plan))
@@ -144,11 +147,8 @@ def carry_out(
 
 
 def _waits(run: Run, plan: Plan) -> bool:
-    return (
-        approval.is_needed(run)
-        and run.parameters.approve is None
-        and not approval.is_approved(run, plan)
-    )
+    """Whether somebody has to approve it now: an earlier approval was of an earlier command."""
+    return approval.is_needed(run) and run.parameters.approve is None
 
 
 def _apply(run: Run, command: Command, plan: Plan) -> Applied:
@@ -162,7 +162,8 @@ def _apply(run: Run, command: Command, plan: Plan) -> Applied:
 def _way_on(run: Run, command: Command, report: dict[str, Any]) -> str:
     name, _, more = command.words.partition(" ")
     words = " ".join(filter(None, (name, run.run_id, more)))
-    return f"apply:   runbook {words} --approve {report['digest']}"
+    elsewhere = outputs_option(run.parameters)
+    return f"apply:   runbook {words}{elsewhere} --approve {report['digest']}"
 
 
 def _rows(table: Table) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from keyrunbook.errors import LedgerDamaged, ParameterError, RunBusy
 from keyrunbook.execution.result import RESULT_FILE, stored_result
 from keyrunbook.execution.selection import CONFIRM, Selection
 from keyrunbook.ledger import NAME, Ledger
+from keyrunbook.steps import STEPS
 
 NAMED = 10  # runs that an error message names
 
@@ -76,16 +77,43 @@ def summary(outputs: Path, run_id: str) -> RunSummary:
         opened.get("target") or result.get("target"),
         opened.get("account") or result.get("account"),
         opened.get("region") or result.get("region"),
-        tuple(sorted({entry["step"] for entry in entries if entry["kind"] == "done"})),
+        tuple(sorted({one["step"] for one in entries if one["kind"] == "done"} & set(STEPS))),
         verdicts[-1] if verdicts else result.get("verdict"),
         how_it_ended(folder, result),
         " ".join(damage) or None,
     )
 
 
+def begun_with(folder: Path) -> dict[str, Any]:
+    """The parameters that a run was begun with: as it was opened, last planned, last run.
+
+    Without those that say which run it is, where, and what is done with it now. Nothing, where
+    there is no such run. Raises LedgerDamaged, and ParameterError for a damaged `result.json`.
+    """
+    kept: dict[str, Any] = {}
+    for entry in Ledger(folder / NAME).entries():
+        if entry["kind"] in ("opened", "plan"):
+            kept |= (entry if entry["kind"] == "opened" else entry["plan"])["parameters"]
+    kept |= stored_result(folder).get("parameters") or {}
+    return {
+        name: value
+        for name, value in kept.items()
+        if value is not None and name not in _OF_ONE_CALL
+    }
+
+
+_OF_ONE_CALL = {"run_id", "outputs_dir", "target", "approve", "read_only"}
+
+
 def how_it_ended(folder: Path, result: Mapping[str, Any]) -> str:
-    """In words, from what `result.json` says; without one, notebooks were run by hand."""
+    """In words, from what `result.json` says; without one it was planned, or run by hand."""
     if not result:
+        try:
+            kinds = {entry["kind"] for entry in Ledger(folder / NAME).entries()}
+        except LedgerDamaged:  # told where the ledger is read
+            kinds = set()
+        if "plan" in kinds and "intent" not in kinds:
+            return "planned, nothing changed yet"
         return "no result.json: its notebooks were opened by hand"
     pid, at = result["pid"], _place(result)
     if result["status"] == "running":

@@ -26,5 +26,10 @@ NEEDS: dict[str, str | None] = {
     "04_confirm_events": "03_encrypt_workflow",
     "05_revoke_access": "03_encrypt_workflow",
     "06_clean_up": "01_create_key",
+    # what commands do without a notebook
+    "05_revoke": "02_grant_access",
+    "05_restore": "02_grant_access",
+    "05_emergency_stop": "01_create_key",
+    "05_emergency_over": "01_create_key",
 }
 """The step that each step goes on from."""

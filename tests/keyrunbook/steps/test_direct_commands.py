@@ -14,7 +14,7 @@ from keyrunbook import policies
 from keyrunbook.aws import approval
 from keyrunbook.aws.clients import Clients
 from keyrunbook.cli import runbook
-from keyrunbook.errors import ApprovalRequired, StepMissing
+from keyrunbook.errors import ApprovalRequired, ParameterError
 from keyrunbook.sandboxes import Sandbox
 from keyrunbook.steps import revoke_access
 from keyrunbook.steps.planning import plan_steps
@@ -101,7 +101,8 @@ def test_the_emergency_stop_disables_the_key_and_its_undo_enables_it(
 
 def test_a_run_that_is_not_there(job: Job) -> None:
     answer = call(job, "revoke")
-    assert isinstance(answer.exception, StepMissing)
+    assert isinstance(answer.exception, ParameterError)
+    assert "There is no run" in answer.exception.what
     assert answer.exception.exit_status == 2
 
 
@@ -137,7 +138,9 @@ def test_on_aws_each_command_waits_for_the_approval_of_its_own_plan(
     waits = call(aws_job, "revoke", "--by", "deny")
     assert waits.exit_code == 4
     (digest,) = re.findall(r"^digest:  ([0-9a-f]{64})$", waits.stdout, re.MULTILINE)
-    assert f"runbook revoke {aws_job.given['run_id']} --approve {digest}" in waits.stdout
+    where = f"{aws_job.given['run_id']} --outputs {aws_job.outputs}"
+    assert f"runbook revoke {where} --approve {digest}" in waits.stdout
+    assert '"Effect": "Deny"' in waits.stdout  # what is to be approved is there to be read
     assert policy_of(aws, aws_job) == before
     # The plan knows the parameters that it was made with.
     assert reported(aws_job, "revoke", "--approve", digest)["applied"] is True
@@ -157,3 +160,21 @@ def test_on_aws_each_command_waits_for_the_approval_of_its_own_plan(
         assert done["exit_status"] == 0
         undo = reported(aws_job, *go_on)
         assert reported(aws_job, *go_on, "--approve", undo["digest"])["exit_status"] == 0
+
+
+def test_an_earlier_approval_is_not_taken_for_the_approval_of_another_command(
+    aws_job: Job, aws: Clients
+) -> None:
+    before = policy_of(aws, aws_job)
+    waits = reported(aws_job, "revoke")
+    run = aws_job.open("05", approve=waits["digest"]).at("05_revoke")
+    approval.approve(run, waits["digest"], "a command that was killed right after")
+    again = reported(aws_job, "revoke")
+    assert (again["exit_status"], again["applied"]) == (4, False)
+    assert policy_of(aws, aws_job) == before
+
+
+def test_a_run_that_has_access_only_can_be_revoked(new_job: Callable[..., Job]) -> None:
+    job = new_job("x")
+    job.through("02")
+    assert reported(job, "revoke")["exit_status"] == 0
