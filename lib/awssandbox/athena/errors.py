@@ -14,11 +14,8 @@ class Failed(Exception):
 
 def invalid(text: str, code: str | None = None) -> AwsError:
     """A request that cannot be carried out; `code` is Athena's own."""
-    return AwsError("InvalidRequestException", text, 400, {} if code is None else _code(code))
-
-
-def _code(code: str) -> dict[str, str]:
-    return {"AthenaErrorCode": code}
+    fields = {} if code is None else {"AthenaErrorCode": code}
+    return AwsError("InvalidRequestException", text, 400, fields)
 
 
 def no_output() -> AwsError:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from awssandbox.athena import tables
 from awssandbox.call import Caller
+from botocore.exceptions import ClientError
 from in_process import Sandbox, Still, allow, refusal
 from served import ACCOUNT, REGION, Served, document
 
@@ -560,6 +561,9 @@ def test_athena_over_http(sandboxes: Callable[..., Served]) -> None:
         assert waited(athena, query_id)["Status"]["State"] == "SUCCEEDED"
         return query_id
 
+    with pytest.raises(ClientError) as refused:
+        run("SELEC 1")
+    assert refused.value.response["AthenaErrorCode"] == "MALFORMED_QUERY"
     run(ddl())
     query_id = run("SELECT eventid FROM logs WHERE eventname = 'CreateKey'")
     rows = athena.get_query_results(QueryExecutionId=query_id)["ResultSet"]["Rows"]
