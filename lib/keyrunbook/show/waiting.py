@@ -13,8 +13,11 @@ from typing import Any
 from keyrunbook.aws.wait import Waited
 
 
+_WORTH_A_LINE_S = 1.0
+
+
 class WaitBar:
-    """Shows how long `what` has been waited for; outside of a notebook it shows nothing."""
+    """Shows how long `what` has been waited for; outside of a notebook, one line on stderr."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -22,7 +25,12 @@ class WaitBar:
 
     def __call__(self, waited: Waited) -> None:
         """Show how the wait stands."""
-        if not _in_notebook() or (self._handle is None and waited.over):
+        if not _in_notebook():
+            if self._handle is None and waited.waited_s >= _WORTH_A_LINE_S and not waited.over:
+                print(bar(self._what, waited)["text/plain"], file=sys.stderr, flush=True)
+                self._handle = True
+            return
+        if self._handle is None and waited.over:
             return
         from IPython.display import display
 
