@@ -12,7 +12,6 @@ from typing import Any
 
 from keyrunbook.aws.wait import Waited
 
-
 _WORTH_A_LINE_S = 1.0
 
 
