@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from functools import partial
@@ -263,7 +264,12 @@ def plan(
     options |= {name: value for name, value in kept.items() if name not in given}
     parameters, _ = _load(pairs, file, {**options, "run_id": found})
     run = open_step(chosen[0], parameters)
-    planned = plan_steps(run, chosen)
+    try:
+        planned = plan_steps(run, chosen)
+    except RunbookError:
+        if not opened:  # a run that nothing came of
+            shutil.rmtree(run.folder)
+        raise
     name = approval.store(run, planned)
     if as_json:
         whole = {"digest": name, "chosen": chosen, **planned.to_dict()}
@@ -410,7 +416,11 @@ def resume(run_id: str, outputs: Path | None, approve: str | None, as_json: bool
 def _resume(options: dict[str, Any], as_json: bool) -> int:
     from dataclasses import replace
 
-    from keyrunbook.execution.result import EXIT_STATUS_OF_VERDICT, stored_result
+    from keyrunbook.execution.result import (
+        EXIT_STATUS_OF_VERDICT,
+        earlier_selection,
+        stored_result,
+    )
     from keyrunbook.execution.runs import (
         begun_with,
         check_not_running,
@@ -418,7 +428,7 @@ def _resume(options: dict[str, Any], as_json: bool) -> int:
         how_it_ended,
         left_to_do,
     )
-    from keyrunbook.execution.selection import Selection, default_selection
+    from keyrunbook.execution.selection import default_selection
     from keyrunbook.ledger import NAME, Ledger
     from keyrunbook.steps import STEPS
 
@@ -431,12 +441,7 @@ def _resume(options: dict[str, Any], as_json: bool) -> int:
     kept = {name: value for name, value in begun_with(folder).items() if name not in options}
     options = {**options, "target": target, "outputs_dir": str(outputs)}
     parameters, given = _load((), None, {**kept, **options})
-    stored = result.get("selection")
-    selection = (
-        default_selection(target, STEPS)
-        if stored is None
-        else Selection(tuple(stored["steps"]), stored["by_name"])
-    )
+    selection = earlier_selection(folder) or default_selection(target, STEPS)
     to_do = left_to_do(selection, result, entries)
     ended = how_it_ended(folder, result)
     if not to_do and result.get("status", "done") == "done":

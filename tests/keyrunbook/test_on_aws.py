@@ -163,3 +163,11 @@ def test_a_run_is_gone_on_with_as_it_was_planned(aws: Aws, word: str, tmp_path: 
     assert f"the plan was made with 'alias/{word}'" in other.stderr
     told = runbook("runs", "--outputs", tmp_path)
     assert "planned, nothing changed yet" in told.stdout
+
+
+def test_a_plan_that_cannot_be_made_leaves_no_run(aws: Aws, word: str, tmp_path: Path) -> None:
+    missing = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    words = ("--target", "aws", "-p", "key_arn", missing, *names(word))
+    done = runbook("plan", "--outputs", tmp_path, *words, **aws.operator)
+    assert done.returncode in (2, 5), done.stderr
+    assert list(tmp_path.iterdir()) == []

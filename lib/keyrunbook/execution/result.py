@@ -155,6 +155,12 @@ def stored_result(folder: Path) -> Mapping[str, Any]:
     return dict(result)
 
 
+def earlier_selection(folder: Path) -> Selection | None:
+    """The steps that the run was begun with, or None for a new run. Raises as `stored_result`."""
+    stored = stored_result(folder).get("selection")
+    return None if stored is None else Selection(tuple(stored["steps"]), stored["by_name"])
+
+
 def earlier_steps(folder: Path) -> dict[str, StepResult]:
     """The steps that an earlier part of the same run ended, by name; {} for a new run.
 

@@ -33,10 +33,11 @@ from keyrunbook.execution.result import (
     RunError,
     RunResult,
     StepResult,
+    earlier_selection,
     earlier_steps,
     write_result,
 )
-from keyrunbook.execution.selection import CONFIRM, Selection
+from keyrunbook.execution.selection import CONFIRM, Selection, united
 from keyrunbook.ledger import NAME, facts_of, run_folder
 from keyrunbook.parameters import OUTPUTS, project_dir
 
@@ -175,7 +176,7 @@ class _Run:
                 )
                 for name in order.all_steps
             ),
-            selection=order.selection,
+            selection=united(earlier_selection(order.folder), order.selection),
             parameters=order.parameters,
         )
 

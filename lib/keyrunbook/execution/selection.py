@@ -25,6 +25,18 @@ class Selection:
         return name > CONFIRM
 
 
+def united(earlier: Selection | None, now: Selection) -> Selection:
+    """What a run is gone on with: the steps that it was begun with, and those that came to it.
+
+    Doing one of them again, by its name, gives up none of the others.
+    """
+    if earlier is None:
+        return now
+    more = set(now.steps) - set(earlier.steps)
+    steps = tuple(sorted({*earlier.steps, *now.steps}))
+    return Selection(steps, now.by_name if more else earlier.by_name)
+
+
 def default_selection(target: str, steps: Sequence[str]) -> Selection:
     """All of `steps` on the sandbox; on AWS up to the proof, because the rest undoes it."""
     chosen = steps if target == "sandbox" else [name for name in steps if name <= CONFIRM]
