@@ -178,14 +178,14 @@ class TrailLogs:
     def search(
         self,
         since: datetime,
-        until: datetime,
+        until: datetime | None = None,
         *,
         words: tuple[str, ...] = (IMAGE_BUILDER_WORD,),
         every: bool = False,
         hashed: bool = False,
         progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> Found:
-        """Scan what was delivered from `since` on, and until a day after `until`.
+        """Scan what was delivered from `since` on, and until a day after `until`, or to now.
 
         The arguments are those of `keyrunbook.logs.search`. An object that could not be read is
         told as a file would be.
@@ -196,6 +196,7 @@ class TrailLogs:
             ParameterError: there is no folder of this account's.
         """
         at = self._clock()
+        until = until or at
         wanted = Wanted(since, until, self._account, self._region)
         keys = [
             key
@@ -221,16 +222,17 @@ class TrailLogs:
             lack=lack,
         )
 
-    def integrity(self, searched: Found, since: datetime, until: datetime) -> Checked:
+    def integrity(self, searched: Found, since: datetime, until: datetime | None = None) -> Checked:
         """Judge the files of a search (with ``hashed=True``) by the digests of those days.
 
         What must be there, and covered by digests, was delivered from `since` to `WORTH_WAITING`
         after `until`, or to now.
 
-        Raises AwsRefused or Unreachable.
+        Raises AwsRefused or Unreachable, and ValueError if the search took no hashes.
         """
+        logs = log_files(searched)
         at = self._clock()
-        until = min(until + WORTH_WAITING, at)
+        until = min((until or at) + WORTH_WAITING, at)
         # The digest after the last hour that is asked for tells that hour's signature.
         keys = self._keys("CloudTrail-Digest", since, min(until + timedelta(hours=2), at))
         digests: list[DigestFile] = []
@@ -243,7 +245,7 @@ class TrailLogs:
                     unread.append(About(self._url(key), f"could not be read: {error.strerror}"))
         return check(
             digests,
-            log_files(searched),
+            logs,
             public_keys(self._clients, self._region, since, at),
             since=since,
             until=until,

@@ -1,6 +1,6 @@
 """CloudTrail's log files as records, near the speed of decompressing them.
 
-    found = search(["AWSLogs"], Wanted(since, until, account, region))
+    found = search(["AWSLogs"], Wanted.by(claim))
     verdict = prove(found.records, claim, found.searched)
 
 `search` reads files, folders and globs on this machine; `Found` has the records, what the files

@@ -37,19 +37,23 @@ def integrity(
 
     Raises ValueError if the search took no hashes.
     """
-    if any(one.whole and one.sha256 is None for one in found.scanned):
-        raise ValueError("the search took no hashes: it must be made with hashed=True")
+    logs = log_files(found)
     digests, unread = [], []
     for path in found.digests:
         try:
             digests.append(_digest(path))
         except OSError as error:
             unread.append(About(str(path), f"could not be read: {error.strerror}"))
-    return check(digests, log_files(found), list(keys), since=since, until=until, unread=unread)
+    return check(digests, logs, list(keys), since=since, until=until, unread=unread)
 
 
 def log_files(found: Found) -> list[LogFile]:
-    """The files of a search, as `check` compares them."""
+    """The files of a search, as `check` compares them.
+
+    Raises ValueError if the search took no hashes.
+    """
+    if any(one.whole and one.sha256 is None for one in found.scanned):
+        raise ValueError("the search took no hashes: it must be made with hashed=True")
     unread = "could not be read"
     return [
         LogFile(

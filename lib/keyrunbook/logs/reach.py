@@ -17,7 +17,7 @@ from typing import Final
 from keyrunbook.errors import ParameterError
 from keyrunbook.logs.names import LogName, log_name
 from keyrunbook.logs.scan import Scanned
-from keyrunbook.proof import Searched, Span
+from keyrunbook.proof import Claim, Searched, Span
 from keyrunbook.records import MalformedRecord, Record
 
 LATE: Final = timedelta(days=1)
@@ -84,6 +84,21 @@ class Wanted:
                 f"The search ends ({self.until}) before it begins ({self.since}).",
                 "Give a --since that is before --until.",
             )
+
+    @classmethod
+    def by(cls, claim: Claim) -> Wanted:
+        """What a claim is judged by: from the build's creation to the last read that is known.
+
+        Where no read is known, any later one may be in the files.
+        """
+        skew = claim.clock_skew
+        ends = [read.until + skew for read in claim.reads]
+        return cls(
+            since=claim.created - 2 * skew,
+            until=max([claim.created + skew, *ends]) if ends else None,
+            account=claim.account,
+            region=claim.region,
+        )
 
     def may_be_in(self, name: LogName | None) -> bool:
         """Whether a file of this name may hold such records."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, sandbox_clients
+from keyrunbook.aws.lookup import LookupSource, limiter_for
 from keyrunbook.aws.trail_logs import Place, TrailLogs, place_of_trail, place_of_url
 from keyrunbook.errors import AwsRefused, ParameterError
-from keyrunbook.logs import Integrity
+from keyrunbook.logs import Integrity, Wanted, integrity, read_keys, search
 from keyrunbook.parameters import Parameters, workflow_document
-from keyrunbook.proof import Claim, Need, Outcome, Read, prove
+from keyrunbook.proof import Claim, Need, Outcome, Read, prove, spans_for
 from keyrunbook.sandboxes import Sandbox, start_private
 
 
@@ -60,6 +63,7 @@ class World:
         make_trail(self.aws, "main")
         self.aws("cloudtrail").start_logging(Name="main")
         self.advance(minutes=2)
+        self.created = self.aws.now()
         self.key = str(self.aws("kms").create_key()["KeyMetadata"]["Arn"])
         builder = self.aws("imagebuilder")
         self.build = builder.create_workflow(
@@ -73,6 +77,7 @@ class World:
         self.since = self.aws.now()
         self.workflow = builder.get_workflow(workflowBuildVersionArn=self.build)["workflow"]
         self.until = self.aws.now()
+        self.end = self.until + timedelta(seconds=30)  # two clocks may differ
         self.advance(hours=3)
 
     def advance(self, **by: float) -> None:
@@ -95,7 +100,7 @@ class World:
         return TrailLogs(self.aws, place, self.aws.identity.account, self.aws.region)
 
     def judged(self, place: Place) -> tuple[Any, Any]:
-        found = self.source(place).search(self.since - timedelta(minutes=2), self.until)
+        found = self.source(place).search(self.since - timedelta(minutes=2), self.end)
         return prove(found.records, self.claim(), found.searched), found
 
 
@@ -127,7 +132,7 @@ def test_a_trail_s_files_prove_what_was_done_and_are_as_delivered(world: World) 
     assert found.searched.complete
     assert found.searched.source.endswith("at s3://main")
     source = world.source(place)
-    since, until = world.since - timedelta(minutes=2), world.until
+    since, until = world.since - timedelta(minutes=2), world.end
     hashed = source.search(since, until, hashed=True)
     checked = source.integrity(hashed, since, until)
     assert (checked.integrity, checked.altered, checked.unchecked) == (Integrity.PROVEN, (), ())
@@ -135,10 +140,63 @@ def test_a_trail_s_files_prove_what_was_done_and_are_as_delivered(world: World) 
 
 
 @pytest.mark.e2e
+def test_look_up_the_bucket_and_a_copy_of_it_say_the_same(world: World, tmp_path: Path) -> None:
+    """One run, three sources: one verdict, on the same records."""
+    aws, asked = world.aws, world.claim(read=True)
+    limiter = limiter_for(asked.account, asked.region, directory=tmp_path / "limiter")
+    lookup = LookupSource(aws("cloudtrail"), asked.account, asked.region, limiter, clock=aws.now)
+    looked_up = lookup.search(spans_for(asked))
+    wanted = Wanted.by(asked)
+    assert wanted.since is not None
+    assert wanted.until is not None
+    in_s3 = world.source(place_of_trail(aws)).search(wanted.since, wanted.until)
+    copy_of_bucket(aws, "main", tmp_path / "copy")
+    copied = search([tmp_path / "copy"], wanted, hashed=True)
+    verdicts = [prove(found.records, asked, found.searched) for found in (looked_up, in_s3, copied)]
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.PROVED] * 3
+    assert len({verdict.events for verdict in verdicts}) == 1
+    assert in_s3.records == copied.records
+    assert {record.event_id for record in looked_up.records} >= set(verdicts[0].events)
+
+    answer = aws("cloudtrail").list_public_keys(StartTime=world.created, EndTime=aws.now())
+    listed = [
+        {"Value": base64.b64encode(one["Value"]).decode(), "Fingerprint": one["Fingerprint"]}
+        for one in answer["PublicKeyList"]
+    ]
+    (tmp_path / "keys.json").write_text(json.dumps({"PublicKeyList": listed}))
+    checked = integrity(
+        copied, read_keys(tmp_path / "keys.json"), until=wanted.until + timedelta(minutes=15)
+    )
+    assert (checked.integrity, checked.altered) == (Integrity.PROVEN, ())
+    assert set(copied.places(verdicts[0].events)) <= set(checked.as_delivered)
+
+
+def copy_of_bucket(aws: Clients, bucket: str, folder: Path) -> None:
+    """What ``aws s3 sync`` leaves, and each digest's metadata as head-object answers it."""
+    for one in aws("s3").list_objects_v2(Bucket=bucket)["Contents"]:
+        answer = aws("s3").get_object(Bucket=bucket, Key=one["Key"])
+        path = folder / one["Key"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(answer["Body"].read())
+        if "/CloudTrail-Digest/" in one["Key"]:
+            beside = path.with_name(f"{path.name}.metadata.json")
+            beside.write_text(json.dumps({"Metadata": answer["Metadata"]}))
+
+
+@pytest.mark.e2e
 def test_a_bucket_by_its_url_says_that_its_trail_is_not_known(world: World) -> None:
     verdict, found = world.judged(place_of_url("s3://main"))
     assert verdict.outcome is Outcome.PROVED
     assert found.notes == ("Which events the trail selects is not known: its files may lack some.",)
+
+
+@pytest.mark.e2e
+def test_without_an_end_all_to_now_is_read(world: World) -> None:
+    source = world.source(place_of_trail(world.aws))
+    found = source.search(world.created)
+    assert found.searched.until >= world.end + timedelta(hours=2)
+    with pytest.raises(ValueError, match="hashed=True"):
+        source.integrity(found, world.created)
 
 
 @pytest.mark.e2e
@@ -189,7 +247,7 @@ def test_what_a_trail_does_not_select_its_files_cannot_show(
 @pytest.mark.e2e
 def test_an_object_that_cannot_be_read_is_told_and_refutes_integrity(world: World) -> None:
     s3, place = world.aws("s3"), place_of_trail(world.aws)
-    since, until = world.since - timedelta(minutes=2), world.until
+    since, until = world.since - timedelta(minutes=2), world.end
     first = world.source(place).search(since, until).scanned[0].place
     key = first.removeprefix("s3://main/")
     content = s3.get_object(Bucket="main", Key=key)["Body"].read()

@@ -291,6 +291,14 @@ def test_files_that_cannot_hold_what_is_wanted_are_left_out_and_told(tmp_path: P
     assert outcome(found) is Outcome.PROVED
 
 
+def test_a_claim_says_what_to_look_for() -> None:
+    skew = claim().clock_skew
+    wanted = Wanted.by(claim())
+    assert (wanted.since, wanted.until) == (CREATED - 2 * skew, READ + skew)
+    assert (wanted.account, wanted.region) == ("111122223333", "us-west-2")
+    assert Wanted.by(claim(prover_reads=())).until is None
+
+
 def test_a_search_has_an_order_and_a_zone() -> None:
     with pytest.raises(ParameterError, match=r"ends .* before it begins"):
         Wanted(READ, CREATED)
