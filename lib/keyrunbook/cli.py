@@ -329,11 +329,11 @@ def _check_as_planned(
     """
     from keyrunbook.parameters import Parameters
 
-    wanted = Parameters.load(planned)
+    then, now = Parameters.load(planned).model_dump(), parameters.model_dump()
     for name in sorted(set(given) - {"run_id", "outputs_dir", "approve", "profile", "read_only"}):
-        if (now := getattr(parameters, name)) != (then := getattr(wanted, name)):
+        if now[name] != then[name]:
             raise ParameterError(
-                f"{name} = {now!r}, but the plan was made with {then!r}.",
+                f"{name} = {now[name]!r}, but the plan was made with {then[name]!r}.",
                 "Leave it out: a plan is applied with its own parameters. Or plan again.",
             )
 
