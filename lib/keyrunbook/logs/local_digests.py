@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import os
-import zlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from isal import igzip
 from keyrunbook.errors import ParameterError
 from keyrunbook.logs.digests import About, Checked, DigestFile, LogFile, PublicKey, check
 from keyrunbook.logs.reach import Found
+from keyrunbook.logs.scan import DAMAGED
 
 METADATA: Final = ".metadata.json"
 """What a digest file's name is followed by, beside it, in the name of its object's metadata."""
@@ -69,7 +69,7 @@ def text_of(packed: bytes) -> bytes:
         return packed
     try:
         return bytes(igzip.decompress(packed))  # type: ignore[no-untyped-call]
-    except (EOFError, zlib.error, igzip.BadGzipFile):
+    except DAMAGED:
         return b""
 
 

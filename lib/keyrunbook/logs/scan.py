@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedReader
 from mmap import mmap
-from typing import Final
+from typing import Final, cast
 
-from isal import igzip, isal_zlib
+from isal import igzip, igzip_lib, isal_zlib
 
 from keyrunbook.logs.document import NotALog, Records, list_end, list_start
 from keyrunbook.logs.mention import Mention
@@ -30,6 +29,11 @@ BUFFER: Final = 40 << 20
 """Bytes of a text that are held at once. Far more than CloudTrail puts into a file."""
 CHUNK: Final = 128 << 10
 """Bytes that are decompressed and then searched: what a processor's cache holds beside the rest."""
+
+# isal's stubs take its error for an instance.
+_ISAL_ERROR: Final = cast(type[Exception], igzip_lib.IsalError)
+DAMAGED: Final = (EOFError, igzip.BadGzipFile, _ISAL_ERROR)
+"""What reading a gzip stream raises that is not as it was written."""
 
 _GZIP: Final = b"\x1f\x8b"
 _EVENT_TIME: Final = b'"eventTime"'
@@ -93,7 +97,7 @@ class Scanner:
         try:
             with opened() as file:
                 reading.all(file)
-        except (OSError, EOFError, zlib.error) as error:  # gzip's BadGzipFile is an OSError
+        except (OSError, *DAMAGED) as error:
             reading.refuse(_in_words(error, reading.size))
         return reading.result()
 
@@ -246,12 +250,13 @@ class _Reading:
         self._times = [min([*self._times, time]), max([*self._times, time])]
 
 
-def _in_words(error: OSError | EOFError | zlib.error, read: int) -> str:
+def _in_words(error: Exception, read: int) -> str:
     after = f"after {read} bytes of its text"
     if isinstance(error, EOFError):
         return f"is cut short, or followed by bytes that are not gzip's, {after}"
-    if isinstance(error, zlib.error):
+    if isinstance(error, _ISAL_ERROR):
         return f"cannot be decompressed {after}: {error}"
     if isinstance(error, igzip.BadGzipFile):
         return f"is damaged, or followed by bytes that are not gzip's, {after}: {error}"
-    return f"could not be read: {error.strerror or error}"
+    why = error.strerror if isinstance(error, OSError) else None
+    return f"could not be read: {why or error}"

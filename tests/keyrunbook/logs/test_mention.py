@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -160,6 +161,21 @@ def test_what_is_found_is_what_the_standard_parser_finds(
     assert scanned.troubles == ()
     found = [record.raw for record in scanned.records]
     assert found == mentioning(json.loads(text)["Records"])
+
+
+@given(st.data(), texts())
+def test_no_file_is_read_short_without_an_error(data: st.DataObject, text: bytes) -> None:
+    """Cut anywhere, or with a byte changed: told, or the text is what it was."""
+    packed = gzip.compress(text[: len(text) // 2]) + gzip.compress(text[len(text) // 2 :])
+    scanner = SCANNERS[1 << 20, 1 << 10]
+    cut = packed[: data.draw(st.integers(0, len(packed) - 1))]
+    assert scanner.scan("x", lambda: opened(cut)).troubles
+    at = data.draw(st.integers(0, len(packed) - 1))
+    flipped = bytearray(packed)
+    flipped[at] ^= data.draw(st.integers(1, 255))
+    scanned = scanner.scan("x", lambda: opened(bytes(flipped)))
+    if not scanned.troubles:
+        assert (scanned.size, scanned.crc) == (len(text), zlib.crc32(text))
 
 
 @given(texts(), st.sampled_from(BUFFERS))
