@@ -222,11 +222,18 @@ class TrailLogs:
             lack=lack,
         )
 
-    def integrity(self, searched: Found, since: datetime, until: datetime | None = None) -> Checked:
+    def integrity(
+        self,
+        searched: Found,
+        since: datetime,
+        until: datetime | None = None,
+        keys: Sequence[PublicKey] | None = None,
+    ) -> Checked:
         """Judge the files of a search (with ``hashed=True``) by the digests of those days.
 
         What must be there, and covered by digests, was delivered from `since` to `WORTH_WAITING`
-        after `until`, or to now.
+        after `until`, or to now. `keys` are the public keys; by default those that CloudTrail
+        lists.
 
         Raises AwsRefused or Unreachable, and ValueError if the search took no hashes.
         """
@@ -234,10 +241,10 @@ class TrailLogs:
         at = self._clock()
         until = min((until or at) + WORTH_WAITING, at)
         # The digest after the last hour that is asked for tells that hour's signature.
-        keys = self._keys("CloudTrail-Digest", since, min(until + timedelta(hours=2), at))
+        listed = self._keys("CloudTrail-Digest", since, min(until + timedelta(hours=2), at))
         digests: list[DigestFile] = []
         unread: list[About] = []
-        for key in keys:
+        for key in listed:
             if digest_of(key.rpartition("/")[2]) is not None:
                 try:
                     digests.append(self._digest(key))
@@ -246,10 +253,11 @@ class TrailLogs:
         return check(
             digests,
             logs,
-            public_keys(self._clients, self._region, since, at),
+            public_keys(self._clients, self._region, since, at) if keys is None else keys,
             since=since,
             until=until,
             unread=unread,
+            looked_at=searched.wanted.may_be_in,
         )
 
     def _digest(self, key: str) -> DigestFile:

@@ -25,7 +25,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from keyrunbook.logs.names import log_name
+from keyrunbook.logs.names import LogName, log_name
 
 SIGNED_BY: Final = "SHA256withRSA"
 HASHED_BY: Final = "SHA-256"
@@ -254,15 +254,17 @@ def check(
     since: datetime | None = None,
     until: datetime | None = None,
     unread: Iterable[About] = (),
+    looked_at: Callable[[LogName], bool] = lambda name: True,
 ) -> Checked:
     """Judge log files by the digests that name them, and those by each other and by `keys`.
 
     A log file is known by its name without folders, which is unique, so any layout will do. With
     `since` and `until` only what was delivered between them must be there and covered; without,
     the chain reaches as far as it does, and a digest that is missing before the oldest is not told.
-    `unread` are digest files that could not be read.
+    `unread` are digest files that could not be read. `looked_at` says which log files a search did
+    not leave out: only those can be missing.
     """
-    return _Check(keys, since, until).judge(digests, list(logs), unread)
+    return _Check(keys, since, until, looked_at).judge(digests, list(logs), unread)
 
 
 @dataclass(slots=True)
@@ -272,6 +274,7 @@ class _Check:
     keys: Sequence[PublicKey]
     since: datetime | None
     until: datetime | None
+    looked_at: Callable[[LogName], bool]
     altered: list[About] = field(default_factory=list)
     unchecked: list[About] = field(default_factory=list)
     proven: list[_Digest] = field(default_factory=list)
@@ -443,7 +446,8 @@ class _Check:
         """Whether a file of this name is among those asked for."""
         known = log_name(name)
         return known is None or (
-            (self.since is None or known.delivered >= self.since)
+            self.looked_at(known)
+            and (self.since is None or known.delivered >= self.since)
             and (self.until is None or known.delivered <= self.until)
         )
 

@@ -44,7 +44,15 @@ def integrity(
             digests.append(_digest(path))
         except OSError as error:
             unread.append(About(str(path), f"could not be read: {error.strerror}"))
-    return check(digests, logs, list(keys), since=since, until=until, unread=unread)
+    return check(
+        digests,
+        logs,
+        list(keys),
+        since=since,
+        until=until,
+        unread=unread,
+        looked_at=found.wanted.may_be_in,
+    )
 
 
 def log_files(found: Found) -> list[LogFile]:

@@ -39,8 +39,9 @@ class Found:
 
     `files` and `size` are how many log files were read, and their bytes decompressed; `parsed` how
     many records were parsed to find these. `notes` are facts that a reader must know and that are
-    no trouble: doubles, files that were left out. `scanned` has what each file was found to be,
-    `digests` the digest files that lie beside, for `keyrunbook.logs.integrity`.
+    no trouble: doubles, files that were left out. `wanted` is what was looked for. `scanned` has
+    what each file was found to be, `digests` the digest files that lie beside, for
+    `keyrunbook.logs.integrity`.
     """
 
     records: tuple[Record, ...]
@@ -51,6 +52,7 @@ class Found:
     notes: tuple[str, ...]
     scanned: tuple[Scanned, ...] = field(repr=False)
     digests: tuple[Path, ...] = field(repr=False)
+    wanted: Wanted
 
     def places(self, event_ids: Iterable[str]) -> tuple[str, ...]:
         """The files that hold records of these events."""
@@ -163,6 +165,7 @@ def found(
         notes=(*notes, *_doubles(read)),
         scanned=tuple(read),
         digests=tuple(digests),
+        wanted=wanted,
     )
 
 

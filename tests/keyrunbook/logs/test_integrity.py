@@ -179,6 +179,19 @@ def test_what_lies_outside_what_was_asked_for_does_not_matter(tmp_path: Path) ->
     assert checked(tmp_path, made).integrity is REFUTED
 
 
+def test_what_a_search_left_out_is_not_missing(tmp_path: Path) -> None:
+    made, logs, _ = hours(72)
+    made.write(tmp_path)
+    wanted = Wanted(FIRST + 30 * HOUR, FIRST + 31 * HOUR)
+    found = search([tmp_path], wanted, hashed=True)
+    assert found.files < len(logs)
+    keys = keys_from(made.public_keys())
+    assert integrity(found, keys).integrity is PROVEN
+    (tmp_path / logs[30]).unlink()
+    answer = integrity(search([tmp_path], wanted, hashed=True), keys)
+    assert [one.place for one in answer.altered] == [logs[30]]
+
+
 def test_a_wrong_key_proves_nothing(tmp_path: Path) -> None:
     made, _, _ = hours(2)
     made.write(tmp_path)
