@@ -462,6 +462,7 @@ def test_tls(start: Callable[..., Process]) -> None:
 
 # The aws command ---------------------------------------------------------------------------------
 
+
 def cli(ready: dict[str, Any], *words: str) -> subprocess.CompletedProcess[str]:
     """`aws --endpoint-url … words`, with the credentials of a ready line."""
     environment = {
