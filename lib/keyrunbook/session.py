@@ -183,6 +183,24 @@ def open_step(step: str, parameters: Parameters, *, finished: bool = False) -> R
     return run
 
 
+def reach(
+    parameters: Parameters, opened: Mapping[str, Any] | None = None
+) -> tuple[Target, Clients]:
+    """The target and clients to look at an account with; no run is opened, nothing is written.
+
+    `opened` is the line that opened a run, to look where it works. Raises ParameterError,
+    SandboxGone, CredentialsMissing, Unreachable, AwsRefused.
+    """
+    target: Target = parameters.target or (opened or {}).get("target") or "sandbox"
+    clients = _clients(target, parameters, opened)
+    if opened is not None:
+        if elsewhere := _elsewhere(clients, target, opened):
+            raise elsewhere
+        _check_same(clients, parameters, opened)
+    _check_place(clients, target, parameters)
+    return target, clients
+
+
 def _settle(run: Run) -> None:
     """Look up what became of calls whose outcome is unknown, before anything is planned.
 

@@ -35,6 +35,7 @@ from keyrunbook.steps.encrypt_workflow import CREATE_WORKFLOW, GET_WORKFLOW, rea
 from keyrunbook.steps.events import CLOCK_SKEW, fewer, history, moment, not_aws, wait_for
 
 if TYPE_CHECKING:
+    from keyrunbook.aws.clients import Clients
     from keyrunbook.records import Record
     from keyrunbook.session import Run
 
@@ -131,18 +132,18 @@ def _claim(run: Run, state: State) -> Claim:
         run.identity.account,
         run.region,
         state.kms_key_id,
-        resolved_key_arn=_resolved(run, state.kms_key_id),
+        resolved_key_arn=resolved(run.clients, state.kms_key_id),
         prover_reads=(*reads[:1], *reads[1:][-1:]),
         clock_skew=CLOCK_SKEW[run.target],
     )
 
 
-def _resolved(run: Run, key_id: str | None) -> str | None:
+def resolved(clients: Clients, key_id: str | None) -> str | None:
     """The key that an alias names now; None for no alias, or none that can be read."""
     if key_id is None or ":alias/" not in key_id:
         return None
     codes = ("NotFoundException", "AccessDeniedException")
-    key = or_none(lambda: run.clients("kms").describe_key(KeyId=key_id), *codes)
+    key = or_none(lambda: clients("kms").describe_key(KeyId=key_id), *codes)
     return key["KeyMetadata"]["Arn"] if key else None
 
 
@@ -259,7 +260,7 @@ def _time_of_day(time: datetime) -> str:
     return f"{time.astimezone(UTC):%H:%M:%S}"
 
 
-def conclusion(verdict: Verdict) -> Sentence:
+def conclusion(verdict: Verdict, again: str = "run the notebook again") -> Sentence:
     """The verdict in one sentence; for NOT_YET, what is missing and until when to wait."""
     claim, where = verdict.claim, f", by {verdict.searched.source}"
     workflow = claim.workflow_build_arn.split(":workflow/")[1]
@@ -274,14 +275,16 @@ def conclusion(verdict: Verdict) -> Sentence:
             f"REFUTED for the workflow {workflow} and {key}: {verdict.encrypted.reason}"
         )
     missing = " ".join(dict.fromkeys(verdict.missing))
-    return Sentence(f"NOT YET for the workflow {workflow} and {key}: {missing} {_help(verdict)}")
+    return Sentence(
+        f"NOT YET for the workflow {workflow} and {key}: {missing} {_help(verdict, again)}"
+    )
 
 
-def _help(verdict: Verdict) -> str:
+def _help(verdict: Verdict, again: str) -> str:
     until = verdict.claim.worth_waiting_until
     if verdict.needs <= {Need.NOTHING, Need.SEARCH}:
         return "Waiting does not help."
     if verdict.searched.at < until:
         when = until.isoformat(timespec="seconds")
-        return f"Records may well come until {when}: run the notebook again."
-    return "Records come no later than this as a rule; run the notebook again to read once more."
+        return f"Records may well come until {when}: {again}."
+    return f"Records come no later than this as a rule; {again} to read once more."

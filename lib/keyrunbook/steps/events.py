@@ -18,6 +18,7 @@ from keyrunbook.records import KMS
 from keyrunbook.show.waiting import WaitBar
 
 if TYPE_CHECKING:
+    from keyrunbook.aws.clients import Clients
     from keyrunbook.session import Run
 
 T = TypeVar("T")
@@ -39,8 +40,12 @@ _SHORT: Final = timedelta(minutes=1)
 
 def history(run: Run, region: str | None = None) -> LookupSource:
     """The Event history of the run's account, in `region` or the run's own."""
-    clients, account = run.clients, run.identity.account
-    where = region or run.region
+    return history_of(run.clients, run.parameters.lookup_calls, region)
+
+
+def history_of(clients: Clients, max_calls: int, region: str | None = None) -> LookupSource:
+    """The Event history of the clients' account, in `region` or their own."""
+    account, where = clients.identity.account, region or clients.region
     foreign = not clients.is_aws
     client = clients("cloudtrail", where)
     return LookupSource(
@@ -48,17 +53,27 @@ def history(run: Run, region: str | None = None) -> LookupSource:
         account,
         where,
         limiter_for(account, where, endpoint_url=client.meta.endpoint_url if foreign else None),
-        clock=run.now,
-        max_calls=run.parameters.lookup_calls,
-        remark=f" ({not_aws(run)})" if foreign else "",
+        clock=clients.now,
+        max_calls=max_calls,
+        remark=remark(clients),
     )
+
+
+def remark(clients: Clients) -> str:
+    """What a source's name ends in where its endpoint is not AWS's."""
+    return f" ({whose(clients)})" if not clients.is_aws else ""
 
 
 def not_aws(run: Run) -> str:
     """What to call an endpoint that is not AWS's; empty where it is."""
-    if run.clients.sandbox is not None:
+    return whose(run.clients)
+
+
+def whose(clients: Clients) -> str:
+    """What to call the clients' endpoint where it is not AWS's; empty where it is."""
+    if clients.sandbox is not None:
         return "embedded sandbox, not AWS"
-    return "" if run.clients.is_aws else "not AWS's endpoint"
+    return "" if clients.is_aws else "not AWS's endpoint"
 
 
 def wait_for(

@@ -1,0 +1,565 @@
+"""What `runbook prove` does: the proof for a workflow, whoever made it, from any source of records.
+
+No run is opened and nothing is written: of a run only its ledger is read. AWS is asked for
+GetWorkflow, with clients that can only read, unless the records are files on this machine and
+nothing says where AWS is. Then, and where AWS refuses that call, the claim says so, and stays open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from xml.etree import ElementTree
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyrunbook.aws.clients import Clients
+from keyrunbook.aws.lookup import REACH
+from keyrunbook.aws.refusals import explain
+from keyrunbook.aws.trail_logs import TrailLogs, place_of_url, public_keys
+from keyrunbook.aws.wait import NotYet, Pending, Waited, wait_until
+from keyrunbook.errors import AwsRefused, ParameterError, RunbookError, StepMissing
+from keyrunbook.execution.result import EXIT_STATUS_OF_VERDICT
+from keyrunbook.execution.runs import existing
+from keyrunbook.ledger import NAME, Ledger
+from keyrunbook.logs import (
+    About,
+    Checked,
+    Found,
+    Integrity,
+    PublicKey,
+    Wanted,
+    integrity,
+    read_keys,
+    search,
+)
+from keyrunbook.parameters import Parameters, event_wait_seconds, outputs_dir
+from keyrunbook.proof import (
+    DECRYPT,
+    NOT_READ,
+    WORTH_WAITING,
+    Claim,
+    InvalidClaim,
+    Need,
+    Outcome,
+    Read,
+    Span,
+    Verdict,
+    prove,
+    spans_for,
+)
+from keyrunbook.records import IMAGE_BUILDER, Record
+from keyrunbook.session import reach
+from keyrunbook.show.tables import verdict_table
+from keyrunbook.steps.confirm_events import conclusion, records, resolved
+from keyrunbook.steps.encrypt_workflow import GET_WORKFLOW
+from keyrunbook.steps.events import CLOCK_SKEW, INTERVAL_S, fewer, history_of, moment, remark, whose
+
+LOOKUP: Final = "lookup"
+NO, UNKNOWN = 1, 3
+"""Exit statuses, as every command has them."""
+
+_DENIED: Final = {"AccessDenied", "AccessDeniedException", "ForbiddenException"}
+_CREATED_BY: Final = "CreateWorkflow"
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SINCE: Final = "Give the build's creation time (GetWorkflow's dateCreated) by --since."
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be proved, by what, and from when to when; `source` is lookup, s3://… or a path.
+
+    Either a run is named (by the parameters), or `key_arn` and `workflow_arn` are given.
+    """
+
+    key_arn: str | None = None
+    workflow_arn: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    principals: tuple[str, ...] | None = None
+    only_readable: bool = False
+    source: str = LOOKUP
+    trail_keys: Path | None = None
+    require_integrity: bool = False
+
+    @property
+    def in_s3(self) -> bool:
+        """Whether the source is a bucket."""
+        return self.source.startswith("s3://")
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the source is files of this machine."""
+        return self.source != LOOKUP and not self.in_s3
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The verdict; what digests say of its files, None of a look-up; and what belongs beside it."""
+
+    verdict: Verdict
+    integrity: Checked | None
+    notes: tuple[str, ...]
+    require_integrity: bool
+
+    @property
+    def exit_status(self) -> int:
+        """0 PROVED, 1 REFUTED or altered files, 3 NOT_YET or integrity required and not proven."""
+        checked = None if self.integrity is None else self.integrity.integrity
+        if self.verdict.outcome is Outcome.REFUTED or checked is Integrity.REFUTED:
+            return NO
+        if self.require_integrity and checked is not Integrity.PROVEN:
+            return UNKNOWN
+        return EXIT_STATUS_OF_VERDICT[self.verdict.outcome.value]
+
+    def text(self) -> str:
+        """The proof, for a person."""
+        verdict = self.verdict
+        parts = [
+            verdict_table(verdict).text(),
+            records(verdict).text(),
+            conclusion(verdict, "ask again").text,
+            *([] if self.integrity is None else [self.integrity.sentence]),
+            *([f"Not searched in full: {why}"] if (why := self._why_incomplete()) else []),
+            *(f"Malformed: {one}" for one in verdict.searched.malformed),
+            *(f"Note: {note}" for note in self.notes),
+        ]
+        return "\n\n".join(parts)
+
+    def _why_incomplete(self) -> str:
+        # What is proved needs no more; that files do not reach to this moment is as usual then.
+        proved = self.verdict.outcome is Outcome.PROVED
+        return "" if proved else self.verdict.searched.why_incomplete
+
+    def to_dict(self) -> dict[str, Any]:
+        """The proof, for a program."""
+        claim, searched = self.verdict.claim, self.verdict.searched
+        allowed = claim.permitted_principals
+        return {
+            "claim": {
+                "workflow_arn": claim.workflow_build_arn,
+                "key_arn": claim.key_arn,
+                "created": claim.created.isoformat(),
+                "account": claim.account,
+                "region": claim.region,
+                "get_workflow": "not read" if claim.kms_key_id is NOT_READ else "read",
+                "kms_key_id": claim.kms_key_id if isinstance(claim.kms_key_id, str) else None,
+                "permitted_principals": None if allowed is None else list(allowed),
+                "claimed": "readable" if claim.only_readable else "both",
+            },
+            "verdict": self.verdict.to_dict(),
+            "integrity": None if self.integrity is None else self.integrity.to_dict(),
+            "why_incomplete": searched.why_incomplete,
+            "malformed": [str(one) for one in searched.malformed],
+            "notes": list(self.notes),
+            "exit_status": self.exit_status,
+        }
+
+    def junit(self) -> str:
+        """The proof as JUnit XML: a case for each clause that is claimed, and for the integrity.
+
+        A refuted one is a failure, one that is not known yet is skipped.
+        """
+        claim = self.verdict.claim
+        cases: list[tuple[str, str, str]] = [
+            (clause.name, clause.outcome.value, clause.reason)
+            for clause in self.verdict.clauses
+            if clause.name == "readable" or not claim.only_readable
+        ]
+        if self.integrity is not None:
+            value = self.integrity.integrity
+            cases.append(("integrity", value.value, self.integrity.sentence))
+        suite = ElementTree.Element("testsuite", name="runbook prove", tests=str(len(cases)))
+        counts = {"failure": 0, "skipped": 0}
+        for name, outcome, reason in cases:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=_xml(claim.workflow_build_arn), name=name
+            )
+            kind = _JUNIT.get(outcome)
+            if kind is not None:
+                counts[kind] += 1
+                ElementTree.SubElement(case, kind, message=_xml(f"{outcome}: {reason}"))
+        suite.set("failures", str(counts["failure"]))
+        suite.set("errors", "0")
+        suite.set("skipped", str(counts["skipped"]))
+        ElementTree.indent(suite)
+        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+_JUNIT: Final[Mapping[str, str]] = {
+    Outcome.REFUTED.value: "failure",
+    Outcome.NOT_YET.value: "skipped",
+    Integrity.REFUTED.value: "failure",
+    Integrity.NOT_PROVEN.value: "skipped",
+}
+
+
+def _xml(text: str) -> str:
+    """The text without the characters that XML cannot hold."""
+    return _NOT_XML.sub("�", text)
+
+
+class _Subject(NamedTuple):
+    """A claim as far as it is known without AWS, and who is asked. `clients` None: nobody."""
+
+    claim: Claim
+    clients: Clients | None
+    wait_s: float
+    interval_s: float
+
+
+def carry_out(
+    question: Question,
+    parameters: Parameters,
+    progress: Callable[[Waited], None] | None = None,
+) -> Proof:
+    """Judge the claim. Only a look-up waits for records, up to `event_wait_seconds`.
+
+    Raises:
+        ParameterError: the question contradicts itself, names nothing definite, or a source that
+            is not there; or the build's creation is not known.
+        StepMissing: the run has made no workflow yet.
+        AwsRefused, Unreachable, CredentialsMissing, SandboxGone: as the clients do.
+    """
+    _check(question, parameters)
+    keys = None if question.trail_keys is None else read_keys(question.trail_keys)
+    subject = _subject(question, parameters)
+    claim, notes = subject.claim, []
+    if subject.clients is None:
+        notes.append("AWS was not asked which key the workflow names: give --target to ask it.")
+    else:
+        if where := whose(subject.clients):
+            notes.append(f"Where GetWorkflow was asked: {where}.")
+        try:
+            claim = _read(subject.clients, claim)
+        except AwsRefused as error:
+            if error.code not in _DENIED:
+                raise
+            notes.append(f"{error.what} So which key the workflow names is not known.")
+    subject = subject._replace(claim=claim)
+    if question.source == LOOKUP:
+        verdict = _looked_up(question, parameters, subject, progress)
+        return Proof(verdict, None, tuple(notes), question.require_integrity)
+    return _from_files(question, subject, keys, notes)
+
+
+def _check(question: Question, parameters: Parameters) -> None:
+    if question.source.startswith("athena:"):
+        raise ParameterError(
+            f"--source {question.source}: Athena is no source of records yet.",
+            "Give the bucket that the trail delivers to (s3://bucket/prefix), or a copy of it.",
+        )
+    pair = (question.key_arn, question.workflow_arn)
+    if (parameters.run_id is None) == (None in pair) or (parameters.run_id and any(pair)):
+        raise ParameterError(
+            "What is to be proved is not said, or said twice.",
+            "Give --run-id ID, or both --key ARN and --workflow BUILD_ARN.",
+        )
+    if question.source == LOOKUP and (question.trail_keys or question.require_integrity):
+        raise ParameterError(
+            "The Event history has no digests: nothing shows its integrity.",
+            "Leave --trail-keys and --require-integrity out, or give log files by --source.",
+        )
+    Wanted(question.since, question.until)  # refuses an end before the begin
+
+
+def _subject(question: Question, parameters: Parameters) -> _Subject:
+    """The run's build, or the one that is named."""
+    workflow, key = question.workflow_arn, question.key_arn
+    opened, reads = None, []
+    if parameters.run_id is not None:
+        ledger = Ledger(existing(outputs_dir(parameters), parameters.run_id) / NAME)
+        opened, facts = ledger.opened(), ledger.facts()
+        workflow, key = facts.get("workflow_arn"), facts.get("key_arn")
+        if opened is None or workflow is None or key is None:
+            raise StepMissing(
+                f"The run {parameters.run_id!r} has made no workflow yet.",
+                "Go on with it up to 03_encrypt_workflow: runbook resume",
+            )
+        reads = [
+            Read(moment(one["since"]), moment(one["until"]), one["principal"], one["request_id"])
+            for one in ledger.of_kind("read")
+            if one["call"] == GET_WORKFLOW and one["arn"] == workflow
+        ][:1]
+    assert workflow is not None
+    assert key is not None
+    claim = _claim(question, workflow, key, reads)
+    if (
+        question.on_this_machine
+        and opened is None
+        and not (parameters.target or parameters.profile)
+    ):
+        return _Subject(claim, None, 0, 1)
+    if parameters.region is None:
+        parameters = parameters.model_copy(update={"region": claim.region})
+    target, clients = reach(parameters, opened)
+    claim = _valid(
+        lambda: replace(
+            claim,
+            account=clients.identity.account,
+            region=clients.region,
+            clock_skew=CLOCK_SKEW[target],
+        )
+    )
+    wait_s = event_wait_seconds(parameters, target)
+    return _Subject(claim, clients, wait_s, INTERVAL_S[target])
+
+
+def _claim(question: Question, workflow: str, key: str, reads: Sequence[Read]) -> Claim:
+    """The claim by what is given; `created` is `since` or now until something tells it."""
+    parts = [*workflow.split(":"), "", "", "", "", ""]
+    return _valid(
+        lambda: Claim(
+            workflow_build_arn=workflow,
+            key_arn=key,
+            created=question.since or datetime.now(UTC),
+            account=parts[4],
+            region=parts[3],
+            kms_key_id=NOT_READ,
+            prover_reads=tuple(reads),
+            clock_skew=CLOCK_SKEW["aws"],
+            permitted_principals=question.principals,
+            only_readable=question.only_readable,
+        )
+    )
+
+
+_OPTIONS: Final = {"workflow_build_arn": "--workflow", "key_arn": "--key", "region": "--region"}
+
+
+def _valid(make: Callable[[], Claim]) -> Claim:
+    try:
+        return make()
+    except InvalidClaim as error:
+        option = _OPTIONS.get(error.field, error.field)
+        raise ParameterError(
+            f"{option}: {error.reason}",
+            "Give the ARN of one workflow build version, and of the key itself, not of an alias.",
+        ) from error
+
+
+def _read(clients: Clients, claim: Claim) -> Claim:
+    """The claim with what GetWorkflow says of the build, and with that call.
+
+    Raises AwsRefused, Unreachable or CredentialsMissing.
+    """
+    who = clients.identity.arn  # its answer tells the service's time, too
+    since = clients.now()
+    try:
+        answer = clients("imagebuilder").get_workflow(
+            workflowBuildVersionArn=claim.workflow_build_arn
+        )
+        named = answer["workflow"].get("kmsKeyId")
+        alias_of = resolved(clients, named)
+    except (ClientError, BotoCoreError) as error:
+        raise explain(error) from error
+    call = Read(since, clients.now(), who, answer["ResponseMetadata"].get("RequestId"))
+    return replace(
+        claim,
+        created=moment(answer["workflow"]["dateCreated"]),
+        kms_key_id=named,
+        resolved_key_arn=alias_of,
+        prover_reads=(*claim.reads[:1], call),
+    )
+
+
+def _is_read(claim: Claim) -> bool:
+    return claim.kms_key_id is not NOT_READ
+
+
+def _dated(question: Question, claim: Claim, given: Iterable[Record]) -> Claim:
+    """The claim with the build's creation: by GetWorkflow, else its record, else `since`.
+
+    That the record's response names the build is how the sandbox records CreateWorkflow; AWS
+    publishes no sample of it. Without such a record nothing is concluded.
+
+    Raises ParameterError where none of them tells.
+    """
+    if _is_read(claim):
+        return claim
+    times = {
+        record.time
+        for record in given
+        if record.source == IMAGE_BUILDER
+        and record.name == _CREATED_BY
+        and not (record.failed or record.dry_run)
+        and (record.account, record.region) == (claim.account, claim.region)
+        and _response(record).get("workflowBuildVersionArn") == claim.workflow_build_arn
+    }
+    if len(times) == 1:
+        return replace(claim, created=times.pop())
+    if question.since is not None:
+        return replace(claim, created=question.since)
+    what = "several records of its creation" if times else "no record of its creation"
+    raise ParameterError(
+        f"When {claim.workflow_build_arn} was made is not known: GetWorkflow was not read, and "
+        f"there is {what}.",
+        _SINCE,
+    )
+
+
+def _response(record: Record) -> Mapping[str, Any]:
+    response = record.raw.get("responseElements")
+    return response if isinstance(response, Mapping) else {}
+
+
+# --- from the Event history
+
+
+def _looked_up(
+    question: Question,
+    parameters: Parameters,
+    subject: _Subject,
+    progress: Callable[[Waited], None] | None,
+) -> Verdict:
+    clients, claim = subject.clients, subject.claim
+    assert clients is not None
+    source = history_of(clients, parameters.lookup_calls)
+    if not _is_read(claim):
+        now = clients.now()
+        asked = Span("EventName", _CREATED_BY, question.since or now - REACH, now)
+        claim = _dated(question, claim, source.search((asked,)).records)
+    state = [claim]
+
+    def probe() -> Verdict | Pending:
+        claim = state[0]
+        spans = fewer((*spans_for(claim), *_asked_for(question, claim, clients.now())))
+        found = source.search(_cut(spans, question.until))
+        verdict = prove(found.records, claim, found.searched)
+        if verdict.outcome is not Outcome.NOT_YET or not _is_read(claim):
+            return verdict
+        if Need.READ_AGAIN in verdict.needs:
+            if clients.now() - claim.reads[-1].until >= 2 * claim.clock_skew:
+                state[0] = _read(clients, claim)
+        elif Need.WAIT not in verdict.needs:
+            return verdict
+        return Pending(verdict)
+
+    answer = wait_until(probe, subject.wait_s, subject.interval_s, progress=progress)
+    verdict = answer.last if isinstance(answer, NotYet) else answer
+    assert isinstance(verdict, Verdict)
+    return verdict
+
+
+def _since(question: Question, claim: Claim) -> datetime | None:
+    """When the search begins: a time that is given allows for clocks that differ."""
+    return None if question.since is None else question.since - 2 * claim.clock_skew
+
+
+def _asked_for(question: Question, claim: Claim, now: datetime) -> tuple[Span, ...]:
+    """With --since: all Decrypts of that time, and all of Image Builder's records that tie them."""
+    since = _since(question, claim)
+    if since is None:
+        return ()
+    return (
+        Span("EventName", DECRYPT, since + claim.clock_skew, now),
+        Span("EventSource", IMAGE_BUILDER, since, now),
+    )
+
+
+def _cut(spans: Sequence[Span], until: datetime | None) -> tuple[Span, ...]:
+    if until is None:
+        return tuple(spans)
+    return tuple(
+        replace(span, until=min(span.until, until)) for span in spans if span.since <= until
+    )
+
+
+# --- from log files
+
+
+def _from_files(
+    question: Question, subject: _Subject, keys: Sequence[PublicKey] | None, notes: list[str]
+) -> Proof:
+    claim, clients = subject.claim, subject.clients
+    wanted = _wanted(question, claim)
+    logs = None
+    if question.in_s3:
+        assert clients is not None
+        logs = TrailLogs(
+            clients,
+            place_of_url(question.source),
+            claim.account,
+            claim.region,
+            remark=remark(clients),
+        )
+        if wanted.since is None:
+            raise ParameterError(
+                "From when on the bucket is to be searched is not known: GetWorkflow was not read.",
+                _SINCE,
+            )
+        found = logs.search(wanted.since, wanted.until, hashed=True)
+    else:
+        found = search([question.source], wanted, hashed=True)
+    claim = _dated(question, claim, found.records)
+    verdict = prove(found.records, claim, found.searched)
+    since = wanted.since or claim.created - 2 * claim.clock_skew
+    # The newest hour's files are in no digest yet: what must be covered is what was found.
+    times = [one.time for one in verdict.records or found.records]
+    until = max(times, default=found.searched.until)
+    checked = _checked(subject, logs, found, keys, since, max(since, until))
+    return Proof(
+        verdict,
+        _of_the_verdict(checked, found, verdict),
+        (*notes, *found.notes),
+        question.require_integrity,
+    )
+
+
+def _wanted(question: Question, claim: Claim) -> Wanted:
+    """The records to look for: by the claim, where nothing else is asked."""
+    since, until = _since(question, claim), question.until
+    if not _is_read(claim):
+        return Wanted(since, until, claim.account, claim.region)
+    by = Wanted.by(claim)
+    return replace(by, since=since or by.since, until=until or by.until)
+
+
+def _checked(
+    subject: _Subject,
+    logs: TrailLogs | None,
+    found: Found,
+    keys: Sequence[PublicKey] | None,
+    since: datetime,
+    until: datetime,
+) -> Checked:
+    """Judge the files by their digests; by keys that AWS lists, where it is asked, or are given."""
+    clients = subject.clients
+    try:
+        if logs is not None:
+            return logs.integrity(found, since, until, keys)
+        if keys is None and clients is not None:
+            keys = public_keys(clients, clients.region, since, clients.now())
+        return integrity(found, keys or (), since=since, until=until + WORTH_WAITING)
+    except AwsRefused as error:
+        why = About(
+            "the digests or their public keys", f"could not be had ({error.what.rstrip('.')})"
+        )
+        return Checked(Integrity.NOT_PROVEN, (), (why,), (), 0, ())
+
+
+def _of_the_verdict(checked: Checked, found: Found, verdict: Verdict) -> Checked:
+    """What was checked, and that no digest vouches for a file of the verdict's, where so."""
+    good = set(checked.as_delivered)
+    bare = tuple(
+        About(place, "holds a record of the verdict, and no proven digest names it")
+        for place in found.places(verdict.events)
+        if place not in good
+    )
+    if checked.integrity is Integrity.REFUTED or not bare:
+        return checked
+    return replace(checked, integrity=Integrity.NOT_PROVEN, unchecked=(*checked.unchecked, *bare))
+
+
+def write_junit(proof: Proof, path: Path) -> None:
+    """Write the JUnit file. Raises RunbookError where it cannot be written."""
+    try:
+        path.write_text(proof.junit(), encoding="utf-8")
+    except OSError as error:
+        raise RunbookError(
+            f"{path} cannot be written: {error.strerror}.", "Give another file by --junit."
+        ) from error

@@ -1,0 +1,347 @@
+"""`runbook prove`: one real run, the same verdict on it from each source, and what spoils it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from keyrunbook import sandboxes
+from keyrunbook.aws.clients import Clients, sandbox_clients
+from keyrunbook.cli import _main
+from keyrunbook.ledger import NAME
+from keyrunbook.parameters import Parameters
+from keyrunbook.sandboxes import HANDED_OVER, Sandbox, start_private
+from keyrunbook.session import open_step
+from keyrunbook.steps import STEPS
+
+KEY = "arn:aws:kms:us-west-2:111122223333:key/0987dcba-09fe-87dc-65ba-ab0987654321"
+BUILD = "arn:aws:imagebuilder:us-west-2:111122223333:workflow/build/images/1.0.0/1"
+CLAIM = ["--key", KEY, "--workflow", BUILD]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "not said, or said twice"),
+        (["--key", KEY], "not said, or said twice"),
+        (["--run-id", "r", *CLAIM], "not said, or said twice"),
+        (["--run-id", "absent"], "There is no run 'absent'"),
+        (["--key", "alias/mine", "--workflow", BUILD], "--key: 'alias/mine' is not the ARN"),
+        (["--key", KEY, "--workflow", BUILD[:-2]], "--workflow: "),
+        ([*CLAIM, "--source", "athena:logs"], "Athena is no source of records yet"),
+        ([*CLAIM, "--source", "no-such-folder"], "no-such-folder"),
+        ([*CLAIM, "--source", "s3:/trails"], "s3:/trails"),
+        ([*CLAIM, "--require-integrity"], "The Event history has no digests"),
+        ([*CLAIM, "--trail-keys", "absent.json", "--source", "."], "absent.json cannot be read"),
+        ([*CLAIM, "--since", "yesterday"], "is no time with a time zone"),
+        ([*CLAIM, "--since", "2026-03-02T09:00:00"], "is no time with a time zone"),
+        (
+            [*CLAIM, "--since", "2026-03-02T09:00:00Z", "--until", "2026-03-02T08:00:00Z"],
+            "before it begins",
+        ),
+        ([*CLAIM, "--claim", "encrypted"], "'encrypted' is not one of"),
+        ([*CLAIM, "--profile", "p"], "profile"),
+        ([*CLAIM, "--region", "us-east-1", "--target", "sandbox", "--source", "."], "--region: "),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
+    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _main(["prove", "--outputs", str(tmp_path), *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+# On a sandbox of its own, since trails are the account's, and its clock is moved
+
+
+class World:
+    """An account with a trail, and a run that made an encrypted workflow; three hours ago."""
+
+    def __init__(self, own: Sandbox, folder: Path) -> None:
+        self.own, self.outputs, self.logs = own, folder / "outputs", folder / "logs"
+        self.aws: Clients = sandbox_clients(own.ready())
+        self._trail()
+        self._advance(minutes=2)
+        self.since = self.aws.now()
+        for step in STEPS[1:4]:
+            module = import_module(f"keyrunbook.steps.{step.partition('_')[2]}")
+            run = open_step(
+                step, Parameters(run_id="one", outputs_dir=str(self.outputs), settle_seconds=2)
+            )
+            module.apply(run, module.plan(module.observe(run), run.parameters))
+            module.verify(run)
+        facts = run.facts()
+        self.key, self.build = facts["key_arn"], facts["workflow_arn"]
+        self.other_key = str(self.aws("kms").create_key()["KeyMetadata"]["Arn"])
+        self._advance(minutes=10)
+        self._advance(hours=3)  # what was asked meanwhile is in a file of its own
+        self._copy()
+
+    @property
+    def claim(self) -> list[str]:
+        return ["--key", self.key, "--workflow", self.build]
+
+    @property
+    def from_since(self) -> list[str]:
+        return ["--since", self.since.isoformat()]
+
+    def _trail(self) -> None:
+        aws, bucket = self.aws, "arn:aws:s3:::trails"
+        allow = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}}
+        statements = [
+            {**allow, "Action": "s3:GetBucketAcl", "Resource": bucket},
+            {**allow, "Action": "s3:PutObject", "Resource": f"{bucket}/AWSLogs/*"},
+        ]
+        where = {"LocationConstraint": aws.region}
+        aws("s3").create_bucket(Bucket="trails", CreateBucketConfiguration=where)
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        aws("s3").put_bucket_policy(Bucket="trails", Policy=policy)
+        aws("cloudtrail").create_trail(
+            Name="main", S3BucketName="trails", EnableLogFileValidation=True
+        )
+        aws("cloudtrail").start_logging(Name="main")
+
+    def _advance(self, **by: float) -> None:
+        seconds = timedelta(**by).total_seconds()
+        sandboxes.command(self.own.ready(), "advance", seconds=seconds)
+        self.aws("kms").list_keys()  # its Date tells the service's new time
+
+    def _copy(self) -> None:
+        """What ``aws s3 sync`` and ``aws cloudtrail list-public-keys`` leave."""
+        for one in self.aws("s3").list_objects_v2(Bucket="trails")["Contents"]:
+            answer = self.aws("s3").get_object(Bucket="trails", Key=one["Key"])
+            path = self.logs / one["Key"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(answer["Body"].read())
+        answer = self.aws("cloudtrail").list_public_keys(StartTime=self.since)
+        listed = [
+            {**one, "Value": base64.b64encode(one["Value"]).decode()}
+            for one in answer["PublicKeyList"]
+        ]
+        self.keys = self.logs.with_name("keys.json")
+        self.keys.write_text(json.dumps({"PublicKeyList": listed}, default=str))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with start_private("--clock", "2026-03-02T09:00:00Z") as own, pytest.MonkeyPatch.context() as m:
+        own.ready()
+        m.setenv(HANDED_OVER, str(own.path))
+        yield World(own, tmp_path_factory.mktemp("world"))
+
+
+Answer = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def ask(world: World, capsys: pytest.CaptureFixture[str]) -> Answer:
+    """Runs the command with --json; gives its status and what it printed."""
+
+    def answer(*words: str | Path) -> tuple[int, dict[str, Any]]:
+        capsys.readouterr()
+        status = _main(["prove", "--json", "--outputs", str(world.outputs), *map(str, words)])
+        printed = capsys.readouterr()
+        assert printed.out, printed.err
+        return status, json.loads(printed.out)
+
+    return answer
+
+
+@pytest.mark.e2e
+def test_each_source_proves_the_same_run_by_the_same_records(world: World, ask: Answer) -> None:
+    ledger = (world.outputs / "one" / NAME).read_bytes()
+    answers = {
+        "run": ask("--run-id", "one"),
+        "look-up": ask(*world.claim, *world.from_since),
+        "bucket": ask(*world.claim, "--source", "s3://trails", "--require-integrity"),
+        "run, bucket": ask("--run-id", "one", "--source", "s3://trails"),
+        "copy": ask(
+            *world.claim,
+            *("--target", "sandbox", "--source", world.logs),
+            *("--trail-keys", world.keys, "--require-integrity"),
+        ),
+        "run, copy": ask("--run-id", "one", "--source", world.logs),
+    }
+    for name, (status, told) in answers.items():
+        assert (status, told["verdict"]["outcome"]) == (0, "PROVED"), (name, told)
+        assert told["exit_status"] == 0
+        assert told["claim"]["kms_key_id"] == world.key
+    assert len({tuple(told["verdict"]["events"]) for _, told in answers.values()}) == 1
+    integrity = {
+        name: told["integrity"] and told["integrity"]["integrity"]
+        for name, (_, told) in answers.items()
+    }
+    assert integrity == {
+        "run": None,
+        "look-up": None,
+        "bucket": "proven",
+        "run, bucket": "proven",
+        "copy": "proven",
+        "run, copy": "proven",
+    }
+    assert (world.outputs / "one" / NAME).read_bytes() == ledger
+
+
+@pytest.mark.e2e
+def test_by_look_up_alone_the_command_s_own_read_is_enough(world: World, ask: Answer) -> None:
+    status, told = ask(*world.claim)
+    assert (status, told["verdict"]["outcome"]) == (0, "PROVED")
+
+
+@pytest.mark.e2e
+def test_files_alone_leave_open_which_key_getworkflow_names(
+    world: World, ask: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HANDED_OVER, "/no/sandbox/is/here")  # who asks AWS fails
+    status, told = ask(*world.claim, "--source", world.logs, "--trail-keys", world.keys)
+    assert (status, told["verdict"]["outcome"]) == (3, "NOT_YET")
+    assert told["claim"]["get_workflow"] == "not read"
+    assert told["integrity"]["integrity"] == "proven"
+    for clause in told["verdict"]["clauses"]:
+        assert "GetWorkflow could not be asked" in clause["reason"]
+    # The creation's own record told when: the data key's record is not set aside as of another.
+    assert not [one for one in told["verdict"]["rejected"] if "creation" in one["reason"]]
+    other = ["--key", world.other_key, "--workflow", world.build]
+    status, told = ask(*other, "--source", world.logs)
+    assert (status, told["verdict"]["outcome"]) == (1, "REFUTED"), told
+    assert len(told["verdict"]["events"]) == 2
+
+
+@pytest.mark.e2e
+def test_where_nothing_tells_the_build_s_creation_it_must_be_given(
+    world: World, ask: Answer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = (world.since + timedelta(minutes=30)).isoformat()
+    absent = ["--key", world.key, "--workflow", f"{world.build[:-1]}7", "--source", str(world.logs)]
+    assert _main(["prove", *absent]) == 2
+    assert "by --since" in capsys.readouterr().err
+    status, told = ask(*absent, "--since", late)
+    assert (status, told["claim"]["created"]) == (3, late)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("source", [[], ["--source", "s3://trails"]])
+def test_another_key_is_refuted_by_getworkflow(
+    source: list[str], world: World, ask: Answer, tmp_path: Path
+) -> None:
+    file = tmp_path / "prove.xml"
+    other = ["--key", world.other_key, "--workflow", world.build, "--junit", str(file)]
+    status, told = ask(*other, *source)
+    assert (status, told["verdict"]["outcome"]) == (1, "REFUTED")
+    suite = ElementTree.parse(file).getroot()
+    cases = {case.get("name"): [child.tag for child in case] for case in suite}
+    clauses = {"encrypted": ["failure"], "readable": ["failure"]}
+    assert cases == clauses | ({"integrity": []} if source else {})
+    assert (suite.get("failures"), suite.get("tests")) == ("2", str(len(cases)))
+
+
+@pytest.mark.e2e
+def test_a_file_that_was_removed_leaves_it_open_and_its_digest_tells(
+    world: World, ask: Answer, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copytree(world.logs, tmp_path / "logs"))
+    asked = [*world.claim, "--target", "sandbox", "--source", copied]
+    _, whole = ask(*asked)
+    made = whole["verdict"]["events"][0].encode()
+    files = list(copied.rglob("*_CloudTrail_*.json.gz"))
+    (holds_it,) = [path for path in files if made in gzip.decompress(path.read_bytes())]
+    holds_it.unlink()
+    file = tmp_path / "prove.xml"
+    status, told = ask(*asked, "--trail-keys", world.keys, "--junit", file)
+    assert (status, told["verdict"]["outcome"]) == (1, "NOT_YET")
+    assert told["integrity"]["integrity"] == "refuted"
+    assert "is missing" in told["integrity"]["says"]
+    cases = {case.get("name"): [c.tag for c in case] for case in ElementTree.parse(file).getroot()}
+    assert (cases["encrypted"], cases["integrity"]) == (["skipped"], ["failure"])
+    for path in copied.rglob("*_CloudTrail-Digest_*"):
+        path.unlink()
+    status, told = ask(*asked, "--trail-keys", world.keys)
+    assert (status, told["verdict"]["outcome"]) == (3, "NOT_YET")
+    assert told["integrity"]["integrity"] == "not proven"
+
+
+@pytest.mark.e2e
+def test_integrity_that_is_required_and_not_proven_is_not_enough(world: World, ask: Answer) -> None:
+    asked = [*world.claim, "--target", "sandbox", "--source"]
+    files = list(world.logs.rglob("*_CloudTrail_*.json.gz"))
+    alone = [*asked, str(min(files))]  # without its digests
+    status, told = ask(*alone)
+    assert (status, told["verdict"]["outcome"]) == (0, "PROVED")
+    assert told["integrity"]["integrity"] == "not proven"
+    status, told = ask(*alone, "--require-integrity")
+    assert (status, told["exit_status"], told["verdict"]["outcome"]) == (3, 3, "PROVED")
+
+
+@pytest.mark.e2e
+def test_what_is_after_the_end_that_is_given_does_not_count(world: World, ask: Answer) -> None:
+    files = ["--target", "sandbox", "--source", world.logs]
+    _, whole = ask(*world.claim, *files)
+    end = datetime.fromisoformat(whole["claim"]["created"]) - timedelta(seconds=7)
+    early = ["--until", end.isoformat()]
+    for source in ([], files):
+        status, told = ask(*world.claim, *early, *source)
+        assert (status, told["verdict"]["outcome"]) == (3, "NOT_YET"), told
+        assert told["verdict"]["events"] == []
+
+
+@pytest.mark.e2e
+def test_without_permission_for_getworkflow_it_says_which_clauses_stay_open(
+    world: World, ask: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iam, handoff = world.aws("iam"), world.own.ready()
+    iam.create_user(UserName="auditor")
+    allow = {"Effect": "Allow", "Action": "cloudtrail:LookupEvents", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    iam.put_user_policy(UserName="auditor", PolicyName="lookup", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="auditor")["AccessKey"]
+    monkeypatch.delenv(HANDED_OVER)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", handoff.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    status, told = ask(*world.claim, "--target", "aws", *world.from_since)
+    assert (status, told["verdict"]["outcome"]) == (3, "NOT_YET")
+    assert told["claim"]["get_workflow"] == "not read"
+    assert told["notes"][0] == "Where GetWorkflow was asked: not AWS's endpoint."
+    assert "AWS refused GetWorkflow: AccessDenied" in told["notes"][1]
+    for clause in told["verdict"]["clauses"]:
+        assert "GetWorkflow could not be asked which key" in clause["reason"]
+
+
+@pytest.mark.e2e
+def test_only_permitted_principals_count_and_readable_alone_can_be_claimed(
+    world: World, ask: Answer, tmp_path: Path
+) -> None:
+    nobody = f"arn:aws:iam::{world.aws.identity.account}:role/Nobody"
+    files = ["--target", "sandbox", "--source", world.logs]
+    status, told = ask(*world.claim, *files, "--principal", nobody)
+    assert (status, told["verdict"]["outcome"]) == (3, "NOT_YET")
+    me = world.aws.identity.arn
+    status, _ = ask(*world.claim, *files, "--principal", nobody, "--principal", me)
+    assert status == 0
+    file = tmp_path / "prove.xml"
+    status, told = ask("--run-id", "one", "--claim", "readable", "--junit", file)
+    assert (status, told["claim"]["claimed"]) == (0, "readable")
+    assert [case.get("name") for case in ElementTree.parse(file).getroot()] == ["readable"]
+
+
+@pytest.mark.e2e
+def test_a_person_reads_verdict_records_and_integrity(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["prove", "--run-id", "one", "--outputs", str(world.outputs), "--source", "s3://trails"]
+    assert _main(words) == 0
+    text = capsys.readouterr().out
+    for said in ("Verdict: ✓ PROVED", "GenerateDataKey", "✓ counts", "Integrity proven", "not AWS"):
+        assert said in text
+    absent = ["prove", "--key", world.key, "--workflow", f"{world.build[:-1]}7"]
+    assert _main(absent) == 5
+    assert "AWS refused GetWorkflow: ResourceNotFound" in capsys.readouterr().err
