@@ -282,6 +282,38 @@ def test_integrity_that_is_required_and_not_proven_is_not_enough(world: World, a
 
 
 @pytest.mark.e2e
+def test_a_file_that_no_digest_names_may_not_carry_the_verdict(
+    world: World, ask: Answer, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copytree(world.logs, tmp_path / "logs"))
+    files = list(copied.rglob("*_CloudTrail_*.json.gz"))
+    shutil.copy(min(files), copied / "more.json.gz")
+    status, told = ask(*world.claim, "--target", "sandbox", "--source", copied)
+    assert (status, told["verdict"]["outcome"]) == (0, "PROVED")
+    assert told["integrity"]["integrity"] == "not proven"
+    assert str(copied / "more.json.gz") in told["integrity"]["says"]
+
+
+@pytest.mark.e2e
+def test_junit_is_xml_whatever_a_reason_holds_and_a_place_that_is_not_there_is_told(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["prove", "--run-id", "one", "--outputs", str(world.outputs)]
+    assert _main([*asked, "--junit", str(tmp_path / "absent" / "prove.xml")]) == 5
+    assert "cannot be written: No such file" in capsys.readouterr().err
+    odd = tmp_path / "odd\x01<&>.d"
+    shutil.copytree(world.logs, odd)
+    file = tmp_path / "prove.xml"
+    asked = ["prove", *world.claim, "--target", "sandbox", "--source", str(odd)]
+    next(odd.rglob("*_CloudTrail_*.json.gz")).write_bytes(b"no gzip")
+    assert _main([*asked, "--junit", str(file), "--until", "2026-03-02T15:00:00Z"]) == 1
+    messages = [
+        child.get("message") for case in ElementTree.parse(file).getroot() for child in case
+    ]
+    assert any("odd\ufffd<&>.d" in str(message) for message in messages), messages
+
+
+@pytest.mark.e2e
 def test_what_is_after_the_end_that_is_given_does_not_count(world: World, ask: Answer) -> None:
     files = ["--target", "sandbox", "--source", world.logs]
     _, whole = ask(*world.claim, *files)
