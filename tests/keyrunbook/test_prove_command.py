@@ -7,6 +7,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, sandbox_clients
 from keyrunbook.cli import _main
+from keyrunbook.execution.proving import Question, carry_out, of_the_verdict
 from keyrunbook.ledger import NAME
+from keyrunbook.logs import Integrity, search
 from keyrunbook.parameters import Parameters
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox, start_private
 from keyrunbook.session import open_step
@@ -292,6 +295,23 @@ def test_a_file_that_no_digest_names_may_not_carry_the_verdict(
     assert (status, told["verdict"]["outcome"]) == (0, "PROVED")
     assert told["integrity"]["integrity"] == "not proven"
     assert str(copied / "more.json.gz") in told["integrity"]["says"]
+
+
+@pytest.mark.e2e
+def test_a_digest_of_other_files_does_not_vouch_for_the_verdict_s(world: World) -> None:
+    source = str(world.logs)
+    question = Question(world.key, world.build, source=source)
+    proof = carry_out(question, Parameters(target="sandbox", read_only=True))
+    found = search([source], hashed=True)
+    assert proof.integrity is not None
+    assert of_the_verdict(proof.integrity, found, proof.verdict) == proof.integrity
+    others = replace(proof.integrity, as_delivered=("another.json.gz",))
+    checked = of_the_verdict(others, found, proof.verdict)
+    assert (proof.integrity.integrity, checked.integrity) == (
+        Integrity.PROVEN,
+        Integrity.NOT_PROVEN,
+    )
+    assert "no proven digest names it" in checked.sentence
 
 
 @pytest.mark.e2e

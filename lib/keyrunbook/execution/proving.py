@@ -504,7 +504,7 @@ def _from_files(
     checked = _checked(subject, logs, found, keys, since, max(since, until))
     return Proof(
         verdict,
-        _of_the_verdict(checked, found, verdict),
+        of_the_verdict(checked, found, verdict),
         (*notes, *found.notes),
         question.require_integrity,
     )
@@ -542,8 +542,11 @@ def _checked(
         return Checked(Integrity.NOT_PROVEN, (), (why,), (), 0, ())
 
 
-def _of_the_verdict(checked: Checked, found: Found, verdict: Verdict) -> Checked:
-    """What was checked, and that no digest vouches for a file of the verdict's, where so."""
+def of_the_verdict(checked: Checked, found: Found, verdict: Verdict) -> Checked:
+    """What was checked; not proven where no digest vouches for a file of the verdict's.
+
+    A file that was delivered late is in a later digest than those that had to be there.
+    """
     good = set(checked.as_delivered)
     bare = tuple(
         About(place, "holds a record of the verdict, and no proven digest names it")
