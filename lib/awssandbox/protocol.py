@@ -494,7 +494,9 @@ def compiled(pattern: str) -> re.Pattern[str]:
     flags = re.NOFLAG if "\\p{" in pattern else re.ASCII
     for java, python in (("\\p{L}", "\\w"), ("\\p{Z}", "\\s"), ("\\p{N}", "\\d")):
         pattern = pattern.replace(java, python)
-    return re.compile(pattern, flags)
+    # The models write what is beyond the first plane as Java does, in two halves.
+    wide = pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
+    return re.compile(wide, flags)
 
 
 # Answers -----------------------------------------------------------------------------------------

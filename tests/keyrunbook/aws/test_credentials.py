@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -125,7 +126,7 @@ def test_a_process_that_gives_credentials(
     }
     script = tmp_path / "give.py"
     script.write_text(f"print({json.dumps(told)!r})")
-    configure(f"[profile given]\ncredential_process = {sys.executable} {script}\n")
+    configure(f"[profile given]\ncredential_process = {shlex.quote(sys.executable)} {script}\n")
     assert aws_clients("given", "us-west-2").identity.account == handoff.account
 
 

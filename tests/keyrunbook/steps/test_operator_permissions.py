@@ -252,6 +252,18 @@ def grants_of_others(job: Job, aws: Clients) -> Meanwhile:
     return {"05": give, "06": take}
 
 
+@pytest.fixture(autouse=True)
+def no_workflows_of_others(aws: Clients) -> Iterator[None]:
+    """A run that ends early leaves its workflow: to the next one it would be somebody else's."""
+    yield
+    builder = aws("imagebuilder")
+    for page in builder.get_paginator("list_workflows").paginate(owner="Self"):
+        for version in page["workflowVersionList"]:
+            builds = builder.list_workflow_build_versions(workflowVersionArn=version["arn"])
+            for build in builds["workflowSummaryList"]:
+                builder.delete_workflow(workflowBuildVersionArn=build["arn"])
+
+
 SITUATIONS = {"made by the run": made_by_the_run, "there before": there_before}
 
 
