@@ -57,8 +57,13 @@ CLAIM = ["--key", KEY, "--workflow", BUILD]
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
-    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv(HANDED_OVER, "/no/sandbox/is/here")  # it is said before anybody is asked
     assert _main(["prove", "--outputs", str(tmp_path), *words]) == 2
     assert says in capsys.readouterr().err
 

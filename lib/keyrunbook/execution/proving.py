@@ -294,8 +294,9 @@ def _subject(question: Question, parameters: Parameters) -> _Subject:
         and not (parameters.target or parameters.profile)
     ):
         return _Subject(claim, None, 0, 1)
-    if parameters.region is None:
-        parameters = parameters.model_copy(update={"region": claim.region})
+    region = parameters.region or claim.region
+    _valid(lambda: replace(claim, region=region))  # before anybody is asked
+    parameters = parameters.model_copy(update={"region": region})
     target, clients = reach(parameters, opened)
     claim = _valid(
         lambda: replace(
