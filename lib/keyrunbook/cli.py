@@ -6,10 +6,10 @@ that a person can do something about are `RunbookError`s: one sentence, what to 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 from datetime import datetime
@@ -246,6 +246,7 @@ def plan(
     from keyrunbook.execution.runs import begun_with
     from keyrunbook.execution.selection import default_selection, parse_selection
     from keyrunbook.ledger import NAME, Ledger
+    from keyrunbook.parameters import outputs_option
     from keyrunbook.session import open_step
     from keyrunbook.show import tables
     from keyrunbook.steps import STEPS
@@ -270,8 +271,10 @@ def plan(
     try:
         planned = plan_steps(run, chosen)
     except RunbookError:
-        if not opened:  # a run that nothing came of
-            shutil.rmtree(run.folder)
+        if not opened:  # a run that nothing came of; what else lies in the folder is not ours
+            run.ledger.path.unlink()
+            with contextlib.suppress(OSError):
+                run.folder.rmdir()
         raise
     name = approval.store(run, planned)
     if as_json:
@@ -283,7 +286,7 @@ def plan(
     click.echo(f"account: {run.identity.account}, Region {run.region}\nas:      {run.identity.arn}")
     click.echo(f"run id:  {found}\ndigest:  {name}")
     if len(planned):
-        outside = "" if parameters.outputs_dir is None else f" --outputs {folder}"
+        outside = outputs_option(parameters)
         click.echo(f"apply:   runbook run{outside} --run-id {found} --approve {name}")
 
 

@@ -126,15 +126,15 @@ def check(run: Run, plan: Plan, whole: Callable[[], Plan] | None, *, parts: bool
     """
     if not is_needed(run):
         return
-    standing = _standing(run, plan.step)
+    standing, again = _standing(run, plan.step), whole or (lambda: plan)
     if standing is None:
         if plan.changes:
-            raise _required(run, plan if whole is None else whole())
+            raise _required(run, again())
         return
     asked = _planned(run, plan, standing)
     if not parts:
         wanted = _left(run, plan.step, standing)
-        now = plan if whole is None or not (asked or wanted) else whole()
+        now = again() if asked or wanted else plan
         for planned in (_planned(run, now, standing), asked):
             if planned != wanted:
                 raise _changed(run, now, wanted, planned, standing["digest"])
@@ -142,13 +142,14 @@ def check(run: Run, plan: Plan, whole: Callable[[], Plan] | None, *, parts: bool
     if not asked:
         return
     approved, begun = _approved(run, plan.step, standing), _begun(run, plan.step, standing)
-    now = plan if whole is None else whole()
-    if not begun and (planned := _planned(run, now, standing)) != approved:
-        raise _changed(run, now, approved, planned, standing["digest"])
+    if not begun:
+        now = again()
+        if (planned := _planned(run, now, standing)) != approved:
+            raise _changed(run, now, approved, planned, standing["digest"])
     costly = [form for form in asked if form["call"] in PRICES]
     alien = any(form not in approved for form in asked)
     if alien or _more_than(costly, _left(run, plan.step, standing)):
-        raise _changed(run, now, approved, asked, standing["digest"])
+        raise _changed(run, again(), approved, asked, standing["digest"])
 
 
 def _standing(run: Run, step: str) -> Mapping[str, Any] | None:

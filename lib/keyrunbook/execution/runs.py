@@ -117,7 +117,7 @@ def how_it_ended(folder: Path, result: Mapping[str, Any]) -> str:
         return "no result.json: its notebooks were opened by hand"
     pid, at = result["pid"], _place(result)
     if result["status"] == "running":
-        if _lives(pid) and _is_held(folder / ".lock"):
+        if _is_running(folder, result):
             return f"running (process {pid}){at}"
         return f"its process is gone (process {pid}){at}"
     if result["status"] == "done":
@@ -131,6 +131,11 @@ def _place(result: Mapping[str, Any]) -> str:
     """The step that it stands in, or stopped in."""
     at = [step["name"] for step in result["steps"] if step["status"] in ("running", "failed")]
     return f" in {at[-1]}" if at else ""
+
+
+def _is_running(folder: Path, result: Mapping[str, Any]) -> bool:
+    """Whether the process of a run that says so still runs it."""
+    return _lives(result["pid"]) and _is_held(folder / ".lock")
 
 
 def _lives(pid: int) -> bool:
@@ -157,7 +162,7 @@ def _is_held(lock: Path) -> bool:
 
 def check_not_running(folder: Path, result: Mapping[str, Any]) -> None:
     """Raise RunBusy, naming the process, where the run's process lives."""
-    if result.get("status") == "running" and _lives(result["pid"]) and _is_held(folder / ".lock"):
+    if result.get("status") == "running" and _is_running(folder, result):
         raise RunBusy(
             f"Run {folder.name} is being run by process {result['pid']}.",
             "Wait until it has ended.",
