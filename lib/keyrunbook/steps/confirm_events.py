@@ -27,6 +27,7 @@ from keyrunbook.proof import (
     prove,
     spans_for,
 )
+from keyrunbook.records import IMAGE_BUILDER
 from keyrunbook.show.sentence import Sentence
 from keyrunbook.show.tables import Table, records_table, verdict_table
 from keyrunbook.show.timeline import Mark, Row, Timeline
@@ -178,7 +179,8 @@ def records(verdict: Verdict) -> Table:
     """The data keys and Decrypts that were seen: those that count, and those that do not."""
     counted = sorted(verdict.records, key=lambda record: (record.name != GENERATE, record.time))
     set_aside = sorted(
-        verdict.rejected, key=lambda item: (item.record.time, item.record.name, item.reason)
+        verdict.rejected,
+        key=lambda item: (item.record.name != GENERATE, item.record.time, item.reason),
     )
     rows = [
         *(("✓ counts", record, _shows(record, verdict)) for record in counted),
@@ -242,6 +244,8 @@ def _call_of(
     record: Record, calls: Sequence[_Call], taken: Mapping[int, Any], verdict: Verdict
 ) -> int | None:
     """The call that Image Builder made this record's call for: the first that can be, or None."""
+    if record.invoked_by != IMAGE_BUILDER:  # such as a rehearsal's dry run
+        return None
     name = CREATE_WORKFLOW if record.name == GENERATE else GET_WORKFLOW
     skew = verdict.claim.clock_skew
     return next(
