@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 import pytest
-from keyrunbook.cli import EXIT_STATUSES, runbook
+from keyrunbook.cli import runbook
+from keyrunbook.cli.common import EXIT_STATUSES
 from keyrunbook.parameters import project_dir
 from keyrunbook.steps import STEPS
 

@@ -17,7 +17,7 @@ import nbformat
 import pytest
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import sandbox_clients
-from keyrunbook.cli import _run
+from keyrunbook.cli.running import _run
 from keyrunbook.execution.result import RunResult
 from keyrunbook.parameters import Parameters, project_dir
 from keyrunbook.steps import STEPS

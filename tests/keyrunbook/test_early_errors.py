@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from keyrunbook.cli import _check, _main
+from keyrunbook.cli import _main
+from keyrunbook.cli.common import check
 from keyrunbook.errors import ParameterError
 from keyrunbook.parameters import Parameters
 from keyrunbook.sandboxes import HANDED_OVER, start_private
@@ -58,9 +59,9 @@ def test_wrong_usage_leaves_nothing(
 
 def test_a_document_that_no_step_reads_is_not_looked_at() -> None:
     parameters = Parameters(workflow_file="workflows/none.yaml")
-    _check(parameters, "sandbox", {}, STEPS[:3])
+    check(parameters, "sandbox", {}, STEPS[:3])
     with pytest.raises(ParameterError):
-        _check(parameters, "sandbox", {}, STEPS[:4])
+        check(parameters, "sandbox", {}, STEPS[:4])
 
 
 @pytest.mark.e2e
