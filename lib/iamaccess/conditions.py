@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from iamaccess.facts import Facts
 from iamaccess.patterns import Patterns, Style, is_arn
@@ -31,6 +31,10 @@ class Operator:
     name: str
     quantifier: Quantifier | None
     if_exists: bool
+
+    def __str__(self) -> str:
+        prefix = f"{self.quantifier}:" if self.quantifier else ""
+        return f"{prefix}{self.name}{'IfExists' if self.if_exists else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,14 @@ UNSUPPORTED = frozenset(
 )
 
 
+class Written(NamedTuple):
+    """A test as its policy has it: one operator with one key and all its values."""
+
+    operator: str
+    key: str
+    values: tuple[str, ...]
+
+
 class Test(Protocol):
     """One key under one operator. `holds` is None when it cannot be judged for this request."""
 
@@ -77,6 +89,9 @@ class Test(Protocol):
 
     @property
     def pointer(self) -> str: ...
+
+    @property
+    def written(self) -> Written: ...
 
     def holds(self, facts: Facts) -> bool | None: ...
 
@@ -87,6 +102,7 @@ class Match:
 
     element: str
     pointer: str
+    written: Written
     key: str
     operator: Operator
     patterns: Patterns
@@ -126,6 +142,7 @@ class Presence:
 
     element: str
     pointer: str
+    written: Written
     key: str
     absent: frozenset[bool]
 
@@ -139,6 +156,7 @@ class CannotJudge:
 
     element: str
     pointer: str
+    written: Written
 
     def holds(self, facts: Facts) -> None:
         return None
@@ -169,26 +187,30 @@ def compile_test(
 
     Raises: InvalidVariableError.
     """
-    written = f"condition operator {operator.name}"
+    element = f"condition operator {operator.name}"
+    written = Written(str(operator), key, tuple(values))
     if operator.name == "Null":
         if operator.quantifier is not None:
-            return CannotJudge(f"{operator.quantifier} with Null", pointer)
+            return CannotJudge(f"{operator.quantifier} with Null", pointer, written)
         asked = frozenset(value.lower() for value in values)
         if not asked or not asked <= {"true", "false"}:
-            return CannotJudge("Null with other than true or false", pointer)
-        return Presence(written, pointer, key.lower(), frozenset(each == "true" for each in asked))
+            return CannotJudge("Null with other than true or false", pointer, written)
+        return Presence(
+            element, pointer, written, key.lower(), frozenset(each == "true" for each in asked)
+        )
     comparison = COMPARISONS.get(operator.name)
     if comparison is None:
-        return CannotJudge(written, pointer)
+        return CannotJudge(element, pointer, written)
     if not values and operator.quantifier is None and not operator.if_exists:
-        return CannotJudge(f"{written} without values", pointer)
+        return CannotJudge(f"{element} without values", pointer, written)
     if comparison.style == "arn" and not all(is_arn(value) or "${" in value for value in values):
-        return CannotJudge(f"{written} with a value that is not an ARN", pointer)
+        return CannotJudge(f"{element} with a value that is not an ARN", pointer, written)
     texts = [value.lower() for value in values] if comparison.folded else values
     patterns = Patterns(texts, style=comparison.style, variables=variables and comparison.variables)
     return Match(
         f"{key} with several values under an operator for one",
         pointer,
+        written,
         key.lower(),
         operator,
         patterns,

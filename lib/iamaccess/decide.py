@@ -141,12 +141,17 @@ def decide(request: Request, policies: Policies) -> Decision:
     return decision
 
 
+def facts_of(request: Request, policies: Policies) -> Facts:
+    """The request as statements see it: for `Statement.examine`."""
+    bounded = bool(policies.boundary) and "boundary" in _BINDS[request.principal.kind]
+    return Facts(request, bounded=bounded)
+
+
 class _Case:
     """One request with its policies."""
 
     def __init__(self, request: Request, policies: Policies) -> None:
-        bounded = bool(policies.boundary) and "boundary" in _BINDS[request.principal.kind]
-        self.facts = Facts(request, bounded=bounded)
+        self.facts = facts_of(request, policies)
         self.policies = policies
         self.rule = _rule(self.facts)
         self.same_account = request.principal.account == self.facts.owner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from iamaccess.conditions import Test
 from iamaccess.facts import Facts
@@ -23,6 +24,35 @@ class Doubt:
     pointer: str
     allow: bool
     naming: Naming
+
+
+class ExaminedCondition(NamedTuple):
+    """One key under one operator, as written, beside the request.
+
+    `had` is the request's value, None where it has none. `met` is None where it cannot be said:
+    AWS does not document it, or, where `known` is false, the request does not tell the key's value.
+    """
+
+    operator: str
+    key: str
+    wanted: tuple[str, ...]
+    had: str | tuple[str, ...] | None
+    met: bool | None
+    known: bool
+    pointer: str
+
+
+class Examined(NamedTuple):
+    """Each element of a statement by itself: whether it matches the request.
+
+    None where it cannot be said. An element that the kind of policy has not (a Principal in an
+    identity policy, a Resource in a trust policy) matches. Not elements are already turned round.
+    """
+
+    principal: bool | None
+    action: bool
+    resource: bool | None
+    conditions: tuple[ExaminedCondition, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +108,30 @@ class Statement:
             return named
         element, pointer = doubts[0]
         return Doubt(element, self.ref.policy, pointer, self.allow, named)
+
+    def examine(self, facts: Facts) -> Examined:
+        """Each element by itself, for an explanation. `applies` is what decides."""
+        doubts: list[tuple[str, str]] = []
+        named = self.principals is None or self._named(self.principals, facts, doubts) is not None
+        resource = (
+            self.resources is None
+            or self.resources.match(facts.resource, facts.variable) is not self.not_resource
+        )
+        return Examined(
+            principal=None if doubts else named,
+            action=self.actions.match(facts.action, facts.variable) is not self.not_action,
+            resource=resource,
+            conditions=tuple(
+                ExaminedCondition(
+                    *test.written,
+                    had=facts.value(test.written.key.lower()),
+                    met=test.holds(facts),
+                    known=True,
+                    pointer=test.pointer,
+                )
+                for test in self.tests
+            ),
+        )
 
     def _named(
         self, principals: Principals, facts: Facts, doubts: list[tuple[str, str]]
