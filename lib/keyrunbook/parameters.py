@@ -36,6 +36,9 @@ Source: https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventu
 OUTPUTS = "KEYRUNBOOK_OUTPUTS"
 """The environment variable that names the outputs folder where a notebook is given none."""
 
+OF_ONE_CALL = frozenset({"run_id", "outputs_dir", "approve", "read_only"})
+"""Parameters that say which run it is and what is done with it now, not what it is made of."""
+
 _PATH = r"^[^\x00]+$"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keyrunbook.errors import ApprovalRequired, LedgerDamaged, ParameterError
-from keyrunbook.parameters import outputs_option
+from keyrunbook.parameters import OF_ONE_CALL, outputs_option
 from keyrunbook.plan import Plan, RunPlan, canonical, digest, fill
 from keyrunbook.prices import PRICES
 
@@ -48,13 +48,9 @@ def plan_of_all(run: Run, plans: Sequence[Plan], chosen: Sequence[str]) -> RunPl
         who.account,
         tuple(plans),
         tuple(chosen),
-        {name: value for name, value in given.items() if name not in _OF_A_CALL},
+        {name: value for name, value in given.items() if name not in OF_ONE_CALL},
         sum(done.count(plan.step) for plan in plans),
     )
-
-
-_OF_A_CALL = {"run_id", "outputs_dir", "approve", "read_only"}
-"""Parameters that say which run it is and what is done with it, not what the plan is made of."""
 
 
 def store(run: Run, plan: RunPlan) -> str:

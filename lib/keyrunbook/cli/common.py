@@ -121,6 +121,20 @@ def load(
         raise
 
 
+def load_with_kept(
+    pairs: tuple[tuple[str, str], ...],
+    file: Path | None,
+    options: Mapping[str, Any],
+    given: Iterable[str],
+    kept: Mapping[str, Any],
+) -> tuple[Parameters, set[str]]:
+    """The same with what is `kept` of a run, or of its plan, for what was not `given` now."""
+    named = set(given)
+    return load(
+        pairs, file, {**{name: v for name, v in kept.items() if name not in named}, **options}
+    )
+
+
 def _blame(from_file: FromFile, given: dict[str, Any]) -> None:
     """Raises the error of the first parameter in the file that is wrong by itself, with its line.
 
@@ -190,10 +204,10 @@ def check_as_planned(
     Raises:
         ParameterError: naming it, and both values.
     """
-    from keyrunbook.parameters import Parameters
+    from keyrunbook.parameters import OF_ONE_CALL, Parameters
 
     then, now = Parameters.load(planned).model_dump(), parameters.model_dump()
-    for name in sorted(set(given) - {"run_id", "outputs_dir", "approve", "profile", "read_only"}):
+    for name in sorted(set(given) - OF_ONE_CALL - {"profile"}):
         if now[name] != then[name]:
             raise ParameterError(
                 f"{name} = {now[name]!r}, but the plan was made with {then[name]!r}.",

@@ -13,6 +13,7 @@ from keyrunbook.cli.common import (
     check_as_planned,
     given_options,
     load,
+    load_with_kept,
     outputs_folder,
 )
 
@@ -112,8 +113,7 @@ def _carry_out(command: Command, options: dict[str, Any], more: dict[str, Any]) 
     if parameters.approve is not None:  # with the parameters that the plan was made with
         kept = approved_plan(parameters, outputs)["parameters"]
         check_as_planned(parameters, named, kept)
-    given = {**{name: value for name, value in kept.items() if name not in named}, **given}
-    parameters, _ = load(pairs, file, given)
+    parameters, _ = load_with_kept(pairs, file, given, named, kept)
     status, report = carry_out(command, parameters, click.echo if not as_json else _quiet)
     if as_json:
         whole = {**report, "exit_status": status}

@@ -20,6 +20,7 @@ from keyrunbook.cli.common import (
     check_used,
     given_options,
     load,
+    load_with_kept,
     outputs_folder,
     parameter_options,
     run_to_use,
@@ -139,8 +140,7 @@ def _run(
     chosen = None if steps is None else parse_selection(steps, STEPS)
     run_id = run_to_use(parameters, outputs, STEPS[0] if chosen is None else chosen.steps[0])
     kept = begun_with(outputs / run_id) if approved is None else approved["parameters"]
-    options = {**{k: v for k, v in kept.items() if k not in given}, **options}
-    parameters, given = load(pairs, file, options)
+    parameters, given = load_with_kept(pairs, file, options, given, kept)
     opened = Ledger(outputs / run_id / NAME).opened() or {}
     target = parameters.target or opened.get("target") or "sandbox"
     selection = chosen or default_selection(target, STEPS)
@@ -242,8 +242,7 @@ def plan(
     check(parameters, where, opened, chosen)
     check_used(given, pairs, chosen)
     kept = begun_with(folder / found)
-    options |= {name: value for name, value in kept.items() if name not in given}
-    parameters, _ = load(pairs, file, {**options, "run_id": found})
+    parameters, _ = load_with_kept(pairs, file, {**options, "run_id": found}, given, kept)
     run = open_step(chosen[0], parameters)
     try:
         planned = plan_steps(run, chosen)
@@ -331,9 +330,8 @@ def _resume(options: dict[str, Any], as_json: bool) -> int:
     check_not_running(folder, result)
     opened = next((entry for entry in entries if entry["kind"] == "opened"), {})
     target: Target = opened.get("target") or result.get("target") or "sandbox"
-    kept = {name: value for name, value in begun_with(folder).items() if name not in options}
     options = {**options, "target": target, "outputs_dir": str(outputs)}
-    parameters, given = load((), None, {**kept, **options})
+    parameters, given = load_with_kept((), None, options, options, begun_with(folder))
     selection = earlier_selection(folder) or default_selection(target, STEPS)
     to_do = left_to_do(selection, result, entries)
     ended = how_it_ended(folder, result)

@@ -17,6 +17,7 @@ from keyrunbook.errors import LedgerDamaged, ParameterError, RunBusy
 from keyrunbook.execution.result import RESULT_FILE, stored_result
 from keyrunbook.execution.selection import CONFIRM, Selection
 from keyrunbook.ledger import NAME, Ledger
+from keyrunbook.parameters import OF_ONE_CALL
 from keyrunbook.steps import STEPS
 
 NAMED = 10  # runs that an error message names
@@ -98,11 +99,8 @@ def begun_with(folder: Path) -> dict[str, Any]:
     return {
         name: value
         for name, value in kept.items()
-        if value is not None and name not in _OF_ONE_CALL
+        if value is not None and name not in OF_ONE_CALL | {"target"}
     }
-
-
-_OF_ONE_CALL = {"run_id", "outputs_dir", "target", "approve", "read_only"}
 
 
 def how_it_ended(folder: Path, result: Mapping[str, Any]) -> str:
