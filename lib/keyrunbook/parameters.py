@@ -546,7 +546,13 @@ def outputs_dir(parameters: Parameters) -> Path:
 
 def outputs_option(parameters: Parameters) -> str:
     """How a command is told of the folder, where it has to be: with a space in front."""
-    return f" --outputs {shlex.quote(str(given))}" if (given := parameters.outputs_dir) else ""
+    return outputs_words(parameters.outputs_dir)
+
+
+def outputs_words(folder: str | Path | None) -> str:
+    """The same, of a folder; None and the project's own need no word."""
+    by_default = not os.environ.get(OUTPUTS) and str(folder) == str(project_dir() / "outputs")
+    return f" --outputs {shlex.quote(str(folder))}" if folder and not by_default else ""
 
 
 def workflow_document(parameters: Parameters) -> str:

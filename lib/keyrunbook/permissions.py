@@ -152,9 +152,10 @@ def _together(statements: Iterable[Document]) -> list[Document]:
 
 def warnings(steps: Iterable[str], parameters: Parameters) -> list[str]:
     """What to know of the policy for these steps before somebody is given it; sentences."""
+    steps = tuple(steps)
+    said = _by_default(steps, parameters)
     if parameters.key_arn is not None:
-        return []
-    said = []
+        return said
     if parameters.run_id is None:
         said.append("Without run_id it is for the keys of all runs.")
     if "01_create_key" in steps:
@@ -163,6 +164,33 @@ def warnings(steps: Iterable[str], parameters: Parameters) -> list[str]:
             "and Region, and then use that key. Give a key that is there by key_arn to avoid it."
         )
     return said
+
+
+_BY_DEFAULT: Final = {
+    "key_alias": ("01_create_key", "06_clean_up"),
+    "execution_role": ("02_grant_access", "05_revoke_access", "06_clean_up"),
+    "workflow_name": ("03_encrypt_workflow", "04_confirm_events", "06_clean_up"),
+    "tags": ("01_create_key",),
+}
+"""The parameters that narrow the policy also where they are not given, and the steps that do."""
+
+
+def _by_default(steps: Sequence[str], parameters: Parameters) -> list[str]:
+    """What the policy is narrowed to without having been told so: one sentence, or none."""
+    names = [
+        name
+        for name, users in _BY_DEFAULT.items()
+        if name not in parameters.model_fields_set and set(users) & set(steps)
+    ]
+    if parameters.key_arn is not None:  # no key is made, so none is tagged
+        names = [name for name in names if name != "tags"]
+    if not names:
+        return []
+    values = ", ".join(f"{name} {getattr(parameters, name) or 'none'}" for name in names)
+    return [
+        f"It is narrowed to the defaults of what was not given: {values}. Give by -p what the run "
+        "will have otherwise."
+    ]
 
 
 def size(policy: Mapping[str, Any]) -> int:

@@ -322,9 +322,37 @@ def test_what_the_policy_allows_beyond_the_run_is_said(
     more: tuple[str, ...], said: list[str]
 ) -> None:
     result = CliRunner().invoke(runbook, ["permissions", *PLACE, *more])
-    _, *lines = result.stderr.splitlines()
+    _, *lines = (one for one in result.stderr.splitlines() if "defaults" not in one)
     assert len(lines) == len(said)
     assert all(part in line for part, line in zip(said, lines, strict=True))
+
+
+ALIAS, ROLE = "key_alias alias/imagebuilder-workflows", "execution_role ImageBuilderExecutionRole"
+WORKFLOW, TAGS = "workflow_name encrypted-build", "tags none"
+
+
+@pytest.mark.parametrize(
+    ("more", "values"),
+    [
+        ((), [ALIAS, ROLE, WORKFLOW, TAGS]),
+        (("--steps", "01"), [ALIAS, TAGS]),
+        (("--steps", "00"), []),
+        (("--steps", "01", "-p", "tags", "{team: images}"), [ALIAS]),
+        (("--steps", "01", "-p", "key_alias", "alias/mine"), [TAGS]),
+        (("--steps", "02", "-p", "key_arn", KEY_ARN), [ROLE]),
+        (("--steps", "03,06", "-p", "workflow_name", "mine"), [ALIAS, ROLE]),
+    ],
+    ids=str,
+)
+def test_what_it_is_narrowed_to_without_having_been_told_is_said(
+    more: tuple[str, ...], values: list[str]
+) -> None:
+    result = CliRunner().invoke(runbook, ["permissions", *PLACE, *more])
+    said = [one for one in result.stderr.splitlines() if "defaults" in one]
+    start = "# It is narrowed to the defaults of what was not given: "
+    assert [one.removeprefix(start).partition(". ")[0] for one in said] == (
+        [", ".join(values)] if values else []
+    )
 
 
 def test_the_command_prints_the_emergency_stop_s_on_request() -> None:

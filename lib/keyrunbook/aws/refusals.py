@@ -67,6 +67,13 @@ Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default
 """
 
 
+_OTHER_REGION = "scoped to a valid region"
+"""What an endpoint says of a request that was signed for a Region which it does not serve.
+
+The code is that of a wrong secret key.
+Source: https://github.com/aws/aws-sdk-java/issues/1097
+"""
+
 NO_CONNECTION = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 """Nothing was sent: there was nobody to send it to."""
 NEVER_SENT = (
@@ -132,6 +139,12 @@ def _refused(error: ClientError) -> RunbookError:
     text = error.response.get("Error", {}).get("Message", "")
     operation = error.operation_name
     what = f"AWS refused {operation}: {code}: {text}".rstrip()
+    if _OTHER_REGION in text:
+        fix = (
+            "Correct the Region (region, the profile's or AWS_DEFAULT_REGION): the endpoint serves "
+            "another one. Nothing is wrong with the credentials as far as it tells."
+        )
+        return AwsRefused(what, fix, code=code, operation=operation)
     if code in _BAD_CREDENTIALS:
         return CredentialsMissing(what, "Renew the credentials and run the step again.")
     if code in _ACCESS_DENIED:

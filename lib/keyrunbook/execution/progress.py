@@ -19,10 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from keyrunbook.errors import ApprovalRequired
-from keyrunbook.execution.result import RunResult, StepResult
+from keyrunbook.execution.result import RunError, RunResult, StepResult
 from keyrunbook.execution.runs import RunSummary
 
 SANDBOX_NOTICE = "the embedded sandbox, not AWS: nothing leaves this machine"
+
+WAITS = "waits for approval"
 
 _MARKS = {
     "done": ("✓", "green"),
@@ -30,6 +32,7 @@ _MARKS = {
     "running": ("…", "cyan"),
     "skipped": ("–", "dim"),
     "not run": ("–", "yellow"),
+    WAITS: ("?", "yellow"),
 }
 _VERDICTS = {
     "PROVED": (
@@ -113,7 +116,7 @@ class PlainLines:
     def step_ended(self, result: RunResult, step: StepResult) -> None:
         at = [one.name for one in result.steps].index(step.name)
         self._tell_left_out(result.steps[:at])
-        self._print(step_line(step))
+        self._print(step_line(step, result.error))
         self._told = at + 1
 
     def ended(self, result: RunResult) -> None:
@@ -189,10 +192,12 @@ class LiveLines:
         return Group(*lines)
 
     def _line(self, step: StepResult) -> Text:
-        _, style = _MARKS[step.status]
-        waiting = self._live is not None and step.status == "not run"
+        error = None if self._result is None else self._result.error
+        _, style = _MARKS[_status(step, error)]
+        to_come = self._live is not None and step.status == "not run"
         return Text(
-            f"  {step.name}" if waiting else step_line(step), style="dim" if waiting else style
+            f"  {step.name}" if to_come else step_line(step, error),
+            style="dim" if to_come else style,
         )
 
 
@@ -233,12 +238,23 @@ def heading(result: RunResult) -> str:
     return f"run {result.run_id} on {where}"
 
 
-def step_line(step: StepResult) -> str:
-    """A step that has ended, or never began."""
-    mark, _ = _MARKS[step.status]
+def step_line(step: StepResult, error: RunError | None = None) -> str:
+    """A step that has ended, or never began; `error` is the one that ended the run, if any."""
+    status = _status(step, error)
+    mark, _ = _MARKS[status]
     tail = f"{step.seconds:5.1f} s" if step.seconds is not None else ""
-    words = "" if step.status == "done" else step.status
+    words = "" if status == "done" else status
     return f"{mark} {step.name:<20} {tail:>7}  {words}".rstrip()
+
+
+def _status(step: StepResult, error: RunError | None) -> str:
+    failed = step.status == "failed" and error is not None and error.step == step.name
+    return WAITS if failed and _waits(error) else step.status
+
+
+def _waits(error: RunError | None) -> bool:
+    """Whether nothing failed, and somebody has to approve the plan."""
+    return error is not None and error.exit_status == ApprovalRequired.exit_status
 
 
 def summary(result: RunResult) -> list[str]:
@@ -247,9 +263,8 @@ def summary(result: RunResult) -> list[str]:
     if result.error is not None:
         place = f" in {result.error.step}" if result.error.step else ""
         place += f", cell {result.error.cell}" if result.error.cell else ""
-        waits = result.error.exit_status == ApprovalRequired.exit_status
         word = "Interrupted" if result.status == "interrupted" else "Failed"
-        head = "[yellow]? Waits for approval" if waits else f"[bold red]✗ {word}"
+        head = "[yellow]? Waits for approval" if _waits(result.error) else f"[bold red]✗ {word}"
         lines.append(f"{head}{escape(place)}[/]: {escape(result.error.what)}")
         if result.error.fix:
             lines.append(f"  {escape(result.error.fix)}")

@@ -39,7 +39,7 @@ from keyrunbook.execution.result import (
 )
 from keyrunbook.execution.selection import CONFIRM, Selection, united
 from keyrunbook.ledger import NAME, facts_of, run_folder
-from keyrunbook.parameters import OUTPUTS, project_dir
+from keyrunbook.parameters import OUTPUTS, outputs_words, project_dir
 
 if TYPE_CHECKING:
     from keyrunbook.execution.kernels import WarmKernel
@@ -226,7 +226,8 @@ class _Run:
             signals.ignore()
             cell = None if self._cell is None else self._cell[0] + 1
             what = str(error)
-            fix = f"To go on with this run: runbook resume {self._order.run_id}"
+            elsewhere = outputs_words(self._order.outputs_dir)
+            fix = f"To go on with this run: runbook resume {self._order.run_id}{elsewhere}"
             if own is not None:
                 fix = "Run it again: what it made was in a sandbox of its own, which ended with it."
             told = RunError("Interrupted", what, fix, INTERRUPTED, cell=cell)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keyrunbook.errors import LedgerDamaged, ParameterError, RunBusy
+from keyrunbook.errors import ApprovalRequired, LedgerDamaged, ParameterError, RunBusy
 from keyrunbook.execution.result import RESULT_FILE, stored_result
 from keyrunbook.execution.selection import CONFIRM, Selection
 from keyrunbook.ledger import NAME, Ledger
@@ -121,6 +121,8 @@ def how_it_ended(folder: Path, result: Mapping[str, Any]) -> str:
     if result["status"] == "done":
         return f"done, exit status {result.get('exit_status')}"
     error = result.get("error") or {}
+    if error.get("exit_status") == ApprovalRequired.exit_status:
+        return f"waits for approval{at}"
     why = f": {error['type']}" if error.get("type") and result["status"] == "failed" else ""
     return f"{result['status']}{at}{why}"
 

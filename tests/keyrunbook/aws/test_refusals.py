@@ -32,6 +32,14 @@ TABLE: list[tuple[Exception, type[RunbookError], str]] = [
     (refused("InvalidClientTokenId"), CredentialsMissing, "Renew the credentials"),
     (refused("UnrecognizedClientException"), CredentialsMissing, "Renew the credentials"),
     (refused("SignatureDoesNotMatch"), CredentialsMissing, "Renew the credentials"),
+    (
+        refused(
+            "SignatureDoesNotMatch",
+            "Credential should be scoped to a valid region, not 'us-wets-2'.",
+        ),
+        AwsRefused,
+        "Correct the Region",
+    ),
     (sdk.NoCredentialsError(), CredentialsMissing, "--profile"),
     (
         sdk.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),

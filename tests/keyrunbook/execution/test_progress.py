@@ -98,8 +98,12 @@ def test_every_ending_says_it_in_words(terminal: bool) -> None:
     told = shown(failed, terminal=terminal)
     assert "✗ Failed in 00_preflight, cell 4: No [you] may not.\n  Ask.\n" in told
     assert "not run" in told
+    assert "✗ 00_preflight           1.0 s  failed" in told
     waiting = replace(failed, error=replace(error, type="ApprovalRequired", exit_status=4))
-    assert "? Waits for approval in 00_preflight, cell 4: No" in shown(waiting, terminal=terminal)
+    told = shown(waiting, terminal=terminal)
+    assert "? Waits for approval in 00_preflight, cell 4: No" in told
+    assert "? 00_preflight           1.0 s  waits for approval" in told
+    assert "✗" not in told
     short = replace(DONE, status="done")
     assert "These steps end before a verdict." in shown(short, terminal=terminal)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -636,6 +637,8 @@ def test_a_signal(order: Order, notebooks: Path, tmp_path: Path, number: signal.
     assert number.name in content["error"]["what"]
     assert "Traceback" not in output
     assert "✗ Interrupted in 01_create_key" in output
+    words = f"runbook resume {order.run_id} --outputs {shlex.quote(str(order.outputs_dir))}\n"
+    assert words in output
     assert note.with_suffix(".tidied").exists()
     cells = cells_of(order.folder / "01_create_key.ipynb")
     marks = [cell["metadata"]["papermill"]["status"] for cell in cells]

@@ -66,6 +66,14 @@ ENDS: list[tuple[dict[str, Any], str]] = [
         "failed in 01_create_key: AwsRefused",
     ),
     (
+        {
+            "status": "failed",
+            "steps": in_step("failed"),
+            "error": {"type": "ApprovalRequired", "exit_status": 4},
+        },
+        "waits for approval in 01_create_key",
+    ),
+    (
         {"status": "interrupted", "steps": in_step("failed"), "error": {"type": "Interrupted"}},
         "interrupted in 01_create_key",
     ),
