@@ -62,7 +62,7 @@ def test_the_caller_reads_it(sandbox: Sandbox) -> None:
     may_not = sandbox.user("may-not", MAY_CREATE, allow("s3:GetObject", f"{OBJECT}l"))
     code, text, status = refusal(lambda: create(sandbox.client("imagebuilder", may_not)))
     assert (code, status) == ("ForbiddenException", 403)
-    assert f"not authorized to perform: s3:GetObject on resource: {OBJECT}" in text
+    assert f'not authorized to perform: s3:GetObject on resource: "{OBJECT}"' in text
     may = sandbox.user("may", MAY_CREATE, reads)
     assert create(sandbox.client("imagebuilder", may))
     by_service = {"ForAnyValue:StringEquals": {"aws:CalledVia": "imagebuilder.amazonaws.com"}}

@@ -1,0 +1,502 @@
+"""Why a decision came out as it did, in words, and which statements nearly allowed it.
+
+    explain(request, policies, decide(request, policies))
+
+Made only when somebody asks: `decide` never imports this module. What was not read is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from iamaccess.decide import decide
+from iamaccess.facts import Facts
+from iamaccess.model import (
+    Decision,
+    Grant,
+    Layer,
+    Outcome,
+    Policies,
+    Policy,
+    Request,
+    StatementRef,
+)
+from iamaccess.nearness import nearness
+from iamaccess.principals import Naming
+from iamaccess.statements import Examined, ExaminedCondition
+
+SHOWN: Final = 3
+"""How many of the nearest misses an explanation has at most."""
+_COMPARED: Final = 12
+"""How many are compared letter by letter before the nearest are chosen."""
+_FAR: Final = 2
+"""How many elements may fail of a statement that is still a near miss."""
+_LISTED: Final = 5
+"""How many of several values are told."""
+
+LAYERS: Final[Mapping[str, str]] = {
+    "identity": "identity policies",
+    "resource": "key policy",
+    "grants": "grants",
+    "boundary": "permissions boundary",
+    "session": "session policy",
+    "service_control": "SCP",
+    "resource_control": "RCP",
+}
+"""The layers, by the names of the fields of `Policies`, as a person knows them."""
+_SETTLES: Final[Mapping[str, str]] = {
+    "identity": "reading the identity policies of the principal, its groups' included",
+    "resource": "reading the key policy",
+    "grants": "reading the key's grants",
+    "boundary": "reading the permissions boundary",
+    "session": "reading the session policy, if there is one",
+    "service_control": "reading the SCPs of the account and of each level above it",
+    "resource_control": "reading the RCPs of the account and of each level above it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One element of a statement that does not match.
+
+    `element` is as written (`condition StringLike aws:SourceIp`), `needs` its values, none where
+    the statement lacks it; `has` is the request's value, None where it has none. `hint` says what
+    little the two differ in, or what keeps them from being compared.
+    """
+
+    element: str
+    needs: tuple[str, ...]
+    has: tuple[str, ...] | None
+    hint: str = ""
+
+    def __str__(self) -> str:
+        if not self.needs:
+            return f"{self.element}: {self.hint}"
+        has = "none" if self.has is None else _either(self.has, "and")
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.element} needs {_either(self.needs)}, the request has {has}{hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A statement (or a grant) that would have allowed, but for the elements in `failed`."""
+
+    layer: Layer
+    place: str
+    statement: StatementRef
+    matched: tuple[str, ...]
+    failed: tuple[Mismatch, ...]
+
+    def __str__(self) -> str:
+        matched = ""
+        if self.matched:
+            verb = "matches" if len(self.matched) == 1 else "match"
+            matched = f"{_either(self.matched, 'and')} {verb}; "
+        return f"{self.place}: {matched}{'; '.join(map(str, self.failed))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why: the `sentence`; of what is not allowed also the nearest misses, nearest first.
+
+    `unread` are the layers that were not given and make no difference, as a person knows them;
+    `settles` says what would turn UNKNOWN into an answer.
+    """
+
+    outcome: Outcome
+    sentence: str
+    misses: tuple[Miss, ...]
+    unread: tuple[str, ...]
+    settles: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The whole of it, a line each: the sentence, the misses, what was not read."""
+        return "\n".join(self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """The sentence under its outcome, each miss, and what is not known."""
+        yield f"{self.outcome.value}: {self.sentence}"
+        for number, miss in enumerate(self.misses):
+            yield f"{'nearest: ' if number == 0 else 'then: '}{miss}"
+        if self.unread:
+            yield f"not read, which makes no difference: {', '.join(self.unread)}"
+        if self.settles:
+            yield f"what would settle it: {'; '.join(self.settles)}"
+
+
+def explain(request: Request, policies: Policies, decision: Decision) -> Explanation:
+    """Why `decide(request, policies)` gave `decision`.
+
+    Of UNKNOWN it says what the layers that were read come to, and what would settle it.
+    """
+    case = _Case(request, policies)
+    read = decision
+    if decision.outcome is Outcome.UNKNOWN:
+        read = decide(request, _as_if_none(policies))
+        sentence = case.of_unknown(decision, read)
+    else:
+        sentence = case.sentence(decision)
+    denied = read.outcome is Outcome.DENIED and read.reason == "implicit_deny"
+    return Explanation(
+        decision.outcome,
+        sentence,
+        case.misses(read.layer) if denied and read.layer is not None else (),
+        tuple(LAYERS[name] for name in LAYERS if name in decision.not_given)
+        if decision.outcome is not Outcome.UNKNOWN
+        else (),
+        tuple(_SETTLES.get(name, f"knowing {name}") for name in _in_order(decision.unknown)),
+    )
+
+
+def not_read(names: Collection[str]) -> str:
+    """Layers that were not given, by their names in `Policies`, as a person knows them."""
+    return ", ".join(LAYERS.get(name, name) for name in _in_order(names))
+
+
+def _in_order(names: Collection[str]) -> list[str]:
+    return [*(name for name in LAYERS if name in names), *(n for n in names if n not in LAYERS)]
+
+
+def _as_if_none(policies: Policies) -> Policies:
+    """The policies with each layer that was not given known to be none."""
+    missing = [name for name in LAYERS if getattr(policies, name) is None]
+    return replace(policies, **dict.fromkeys(missing, ()))
+
+
+class _Case:
+    """One request with its policies, to be told of."""
+
+    def __init__(self, request: Request, policies: Policies) -> None:
+        self.request = request
+        self.policies = policies
+        self.facts = Facts(request, bounded=bool(policies.boundary))
+
+    def sentence(self, decision: Decision) -> str:
+        """One sentence for ALLOWED or DENIED."""
+        action, layer, statement = self.request.action, decision.layer, decision.statement
+        if layer is None:
+            return f"{action} is {decision.outcome.value.lower()}"
+        if decision.outcome is Outcome.ALLOWED:
+            return self._allowed(layer, statement)
+        if decision.reason == "explicit_deny":
+            where = _place(layer, statement, action) if statement else _noun(layer, action)
+            return f"{where} denies {action} explicitly, and nothing outweighs that"
+        return self._nothing(layer)
+
+    def _allowed(self, layer: Layer, statement: StatementRef | None) -> str:
+        action = self.request.action
+        if statement is None:
+            return f"the root user may {action}: nothing that was read limits it"
+        told = f"{_place(layer, statement, action)} allows {action}"
+        if layer == "identity" and (by := self._delegation()) is not None:
+            told += f"; the {_noun('resource', action)} lets it count (statement {_name(by)})"
+        return told
+
+    def _nothing(self, layer: Layer) -> str:
+        """Of an implicit deny: which layer allows it nowhere, and what that means."""
+        action = self.request.action
+        if layer == "resource":
+            noun = _noun("resource", action)
+            told = f"no statement of the {noun} allows {action} to {self.request.principal.arn}"
+            account = self.request.principal.account
+            if account is None:
+                return told
+            if account != self.facts.owner:
+                return f"{told}, and the resource is of the account {self.facts.owner}"
+            return f"{told}, and none lets the account's identity policies count"
+        if layer == "identity":
+            told = f"no identity policy of {self.request.principal.arn} allows {action}"
+            if (by := self._delegation()) is not None:
+                noun = _noun("resource", action)
+                told += f"; the {noun} would let it count (statement {_name(by)})"
+            return told
+        noun = _noun(layer, action)
+        if layer in ("service_control", "resource_control"):
+            return f"{noun}s allow {action} not at every level"
+        return f"the {noun} limits {self.request.principal.arn}, and does not allow {action}"
+
+    def of_unknown(self, decision: Decision, read: Decision) -> str:
+        """One sentence for UNKNOWN: what was read, and what could still turn it."""
+        told = "allowed by all that was read" if read.allowed_by_what_was_read else "not settled"
+        return f"{told} ({self.sentence(read)}); not read: {not_read(decision.unknown)}"
+
+    def _delegation(self) -> StatementRef | None:
+        """The statement of the resource's policy that lets identity policies count."""
+        for policy in self.policies.resource or ():
+            for statement in policy.statements:
+                if statement.allow and statement.applies(self.facts) is Naming.ACCOUNT:
+                    return statement.ref
+        return None
+
+    # Near misses
+
+    def misses(self, layer: Layer) -> tuple[Miss, ...]:
+        """The statements that nearly allowed it, the nearest first; `layer` does not allow it."""
+        near = [miss for miss in self._candidates(layer) if len(miss.failed) <= _FAR]
+        near.sort(key=lambda miss: (len(miss.failed), -len(miss.matched)))
+        compared = [self._compared(miss) for miss in near[:_COMPARED]]
+        compared.sort(key=_distance)
+        return tuple(compared[:SHOWN])
+
+    def _candidates(self, layer: Layer) -> Iterator[Miss]:
+        """The statements of the layers of which one could have allowed it.
+
+        In one account that is each path; identity policies only where they count.
+        """
+        policies = self.policies
+        given: Mapping[Layer, Sequence[Policy]] = {
+            "resource": policies.resource or (),
+            "identity": policies.identity or (),
+            "boundary": policies.boundary or (),
+            "session": policies.session or (),
+            "service_control": _flat(policies.service_control),
+            "resource_control": _flat(policies.resource_control),
+        }
+        same_account = self.request.principal.account == self.facts.owner
+        layers: tuple[Layer, ...] = (layer,)
+        if layer == "identity" and same_account:
+            layers = ("identity", "resource")
+        for name in layers:
+            for policy in given.get(name, ()):
+                yield from self._of_policy(name, policy)
+        if "resource" in layers:
+            for grant in policies.grants or ():
+                yield from self._of_grant(grant)
+
+    def _of_policy(self, layer: Layer, policy: Policy) -> Iterator[Miss]:
+        effective = {statement.ref.index: statement for statement in policy.statements}
+        for index, written in enumerate(_statements(policy)):
+            if written.get("Effect") != "Allow":
+                continue
+            statement = effective.get(index)
+            if statement is None:
+                if (miss := self._void(layer, policy, index, written)) is not None:
+                    yield miss
+                continue
+            matched, failed = self._elements(written, statement.examine(self.facts))
+            if failed:
+                place = _place(layer, statement.ref, self.request.action)
+                yield Miss(layer, place, statement.ref, matched, failed)
+
+    def _void(
+        self, layer: Layer, policy: Policy, index: int, written: Mapping[str, Any]
+    ) -> Miss | None:
+        """A statement without effect, if it says something of the principal."""
+        names = _listed(written, "Principal")
+        if names and self.facts.names.isdisjoint(names):
+            return None
+        lacks = [
+            element
+            for element in ("Action", "Resource")
+            if not _listed(written, element) and not _listed(written, f"Not{element}")
+        ]
+        if not lacks:
+            return None
+        ref = StatementRef(policy.name, written.get("Sid"), index)
+        failed = tuple(
+            Mismatch(element.lower(), (), None, "it has none, and so no effect")
+            for element in lacks
+        )
+        return Miss(layer, _place(layer, ref, self.request.action), ref, (), failed)
+
+    def _elements(
+        self, written: Mapping[str, Any], examined: Examined
+    ) -> tuple[tuple[str, ...], tuple[Mismatch, ...]]:
+        matched, failed = [], []
+        for name, holds in (
+            ("Principal", examined.principal),
+            ("Action", examined.action),
+            ("Resource", examined.resource),
+        ):
+            element = f"Not{name}" if f"Not{name}" in written else name
+            if element not in written:
+                continue
+            if holds:
+                matched.append(element.lower() if element == name else element)
+            else:
+                failed.append(self._element(element, _listed(written, element), holds))
+        for condition in examined.conditions:
+            if condition.met:
+                matched.append(f"condition {condition.operator} {condition.key}")
+            else:
+                failed.append(self._condition(condition))
+        return tuple(matched), tuple(failed)
+
+    def _element(self, element: str, listed: Sequence[str], holds: bool | None) -> Mismatch:
+        asked = self._asked(element.removeprefix("Not"))
+        hint = "" if holds is False else "this cannot be judged"
+        needs = (f"other than {_either(listed)}",) if element.startswith("Not") else tuple(listed)
+        return Mismatch(
+            element.lower() if needs == tuple(listed) else element, needs, (asked,), hint
+        )
+
+    def _asked(self, element: str) -> str:
+        who = self.request.principal
+        asked = {
+            "Principal": who.role_arn or who.arn,
+            "Action": self.request.action,
+            "Resource": self.request.resource,
+        }
+        return asked[element]
+
+    def _condition(self, condition: ExaminedCondition) -> Mismatch:
+        element = f"condition {condition.operator} {condition.key}"
+        had = condition.had
+        has = (had,) if isinstance(had, str) else had
+        hint = ""
+        if not condition.known:
+            hint = "whether the request has it is not known"
+        elif condition.met is None:
+            hint = "this cannot be judged"
+        wanted = condition.wanted
+        if condition.operator.endswith("Null"):
+            return Mismatch(element, (_PRESENCE.get(" ".join(wanted).lower(), "?"),), has, hint)
+        if "Not" in condition.operator:
+            wanted = (f"other than {_either(wanted)}",)
+        return Mismatch(element, wanted, has, hint)
+
+    def _compared(self, miss: Miss) -> Miss:
+        """The miss with what little its values differ in."""
+        return replace(miss, failed=tuple(map(self._hinted, miss.failed)))
+
+    def _hinted(self, failed: Mismatch) -> Mismatch:
+        if failed.hint or not failed.needs or failed.needs[0].startswith("other than "):
+            return failed
+        words = failed.element.split(" ")
+        if failed.has is None:
+            hint = self._alike_key(words[-1]) if words[0] == "condition" else ""
+        elif len(failed.has) == 1 and words[-1] != "Null":
+            hint = _nearness(failed, words)
+        else:
+            hint = ""
+        return replace(failed, hint=hint)
+
+    def _alike_key(self, key: str) -> str:
+        """A condition key of the request that is nearly `key`, which the request has not."""
+        for present in self.request.context:
+            if near := nearness([key.lower()], present.lower(), wildcards=False):
+                return f"it has {present}: {near}"
+        return ""
+
+    def _of_grant(self, grant: Grant) -> Iterator[Miss]:
+        """A grant to the principal for the operation, but for its constraints."""
+        who, action = self.request.principal, self.request.action
+        operation = action.partition(":")[2]
+        if grant.grantee not in (who.arn, who.role_arn) or grant.key_arn != self.request.resource:
+            return
+        ref = StatementRef(grant.grant_id, None, 0)
+        place = _place("grant", ref, action)
+        if operation.lower() not in {one.lower() for one in grant.operations}:
+            needs = tuple(sorted(grant.operations))
+            yield Miss(
+                "grant", place, ref, ("grantee",), (Mismatch("operation", needs, (action,)),)
+            )
+            return
+        has = _pairs(self.facts.encryption_context())
+        for name, wanted in (
+            ("encryptionContextEquals", grant.encryption_context_equals),
+            ("encryptionContextSubset", grant.encryption_context_subset),
+        ):
+            fits = wanted is None or (
+                _folded(wanted) == _folded(self.facts.encryption_context())
+                if name.endswith("Equals")
+                else _folded(wanted) <= _folded(self.facts.encryption_context())
+            )
+            if wanted is not None and not fits:
+                failed = Mismatch(f"constraint {name}", _pairs(wanted), has or None)
+                yield Miss("grant", place, ref, ("grantee", "operation"), (failed,))
+
+
+_PRESENCE: Final = {"true": "no value", "false": "a value"}
+"""What `Null` asks for."""
+
+
+def _nearness(failed: Mismatch, words: Sequence[str]) -> str:
+    (has,) = failed.has or ("",)
+    operator = words[1] if words[0] == "condition" else ""
+    exact = failed.element == "principal" or operator.rpartition(":")[2].startswith("StringEquals")
+    if operator.rpartition(":")[2] not in ("", *_LETTERS) and not exact:
+        return ""
+    return nearness(failed.needs, has, wildcards=not exact)
+
+
+_LETTERS: Final = frozenset(
+    f"{name}{suffix}"
+    for name in ("StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike")
+    for suffix in ("", "IfExists")
+)
+"""The operators whose values are compared letter by letter, and that are not negated."""
+
+
+def _distance(miss: Miss) -> tuple[int, int]:
+    """How far a statement is from allowing: elements that fail, the less telling ones more."""
+    weights = {"condition": 2, "resource": 3, "principal": 4, "action": 5}
+    return len(miss.failed), sum(
+        1 if one.hint else weights.get(one.element.split(" ")[0].lower(), 3) for one in miss.failed
+    )
+
+
+def _statements(policy: Policy) -> Sequence[Mapping[str, Any]]:
+    written = policy.document["Statement"]
+    return [written] if isinstance(written, Mapping) else written
+
+
+def _listed(written: Mapping[str, Any], element: str) -> tuple[str, ...]:
+    """The strings under an element, those of every kind of principal together."""
+    value = written.get(element, ())
+    values = list(value.values()) if isinstance(value, Mapping) else [value]
+    flat = [one for each in values for one in ([each] if isinstance(each, str) else each)]
+    return tuple(flat)
+
+
+def _flat(levels: Sequence[Sequence[Policy]] | None) -> tuple[Policy, ...]:
+    return tuple(policy for level in levels or () for policy in level)
+
+
+def _noun(layer: Layer, action: str) -> str:
+    """A layer as a person knows it; the resource's policy by what the resource is."""
+    if layer == "resource":
+        service = action.partition(":")[0].lower()
+        return {"kms": "key policy", "sts": "trust policy"}.get(service, "resource policy")
+    nouns: Mapping[Layer, str] = {
+        "identity": "identity policy",
+        "grant": "grant",
+        "boundary": "permissions boundary",
+        "session": "session policy",
+        "service_control": "SCP",
+        "resource_control": "RCP",
+    }
+    return nouns[layer]
+
+
+def _place(layer: Layer, statement: StatementRef, action: str) -> str:
+    """Where a statement is: `key policy, statement 'Sid'`."""
+    noun = _noun(layer, action)
+    if layer == "grant":
+        return f"{noun} {statement.policy}"
+    policy = statement.policy.rpartition("/")[2]  # of a managed policy this is its name
+    named = noun if policy in ("", noun) else f"{noun} {policy!r}"
+    return f"{named}, statement {_name(statement)}"
+
+
+def _name(statement: StatementRef) -> str:
+    return repr(statement.sid) if statement.sid else str(statement.index + 1)
+
+
+def _pairs(context: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" for name, value in sorted(context.items()))
+
+
+def _folded(context: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset((name.lower(), value) for name, value in context.items())
+
+
+def _either(texts: Sequence[str], word: str = "or") -> str:
+    """`a, b or c`; of many only the first, and how many more there are."""
+    if len(texts) > _LISTED:
+        texts = [*texts[:_LISTED], f"{len(texts) - _LISTED} more"]
+    if len(texts) < 2:
+        return "".join(texts)
+    return f"{', '.join(texts[:-1])} {word} {texts[-1]}"
