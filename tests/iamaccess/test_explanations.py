@@ -1,0 +1,377 @@
+"""What an explanation says: why, what nearly allowed it, and in what little it differs."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from iamaccess import (
+    Grant,
+    Outcome,
+    Policies,
+    Policy,
+    Principal,
+    Request,
+    decide,
+    parse_policy,
+)
+from iamaccess.explain import Explanation, explain, not_read
+from iamaccess.nearness import nearness, one_edit
+
+ACCOUNT = "111122223333"
+KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/Builder"
+SESSION = Principal("session", f"arn:aws:sts::{ACCOUNT}:assumed-role/Builder/b", ACCOUNT, ROLE)
+NAME = "kms:EncryptionContext:aws:imagebuilder:arn"
+PATTERN = f"arn:aws:imagebuilder:*:{ACCOUNT}:workflow/*"
+WORKFLOW = f"arn:aws:imagebuilder:us-west-2:{ACCOUNT}:workflow/build/x/1.0.0/*"
+SID = "Allow access to build images with encrypted workflow"
+
+USE = {
+    "Sid": SID,
+    "Effect": "Allow",
+    "Principal": {"AWS": ROLE},
+    "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+    "Resource": "*",
+    "Condition": {"StringLike": {NAME: PATTERN}},
+}
+DELEGATES = {
+    "Sid": "Allow access for key administrators",
+    "Effect": "Allow",
+    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+    "Action": "kms:*",
+    "Resource": "*",
+}
+OWN = {
+    "Effect": "Allow",
+    "Action": "kms:Decrypt",
+    "Resource": KEY,
+    "Condition": {"StringLike": {NAME: PATTERN}},
+}
+OTHERS = {"Effect": "Deny", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*", "Sid": "No"}
+
+
+def policy(kind: Any, name: str, *statements: dict[str, Any]) -> list[Policy]:
+    return [
+        parse_policy({"Version": "2012-10-17", "Statement": [*statements]}, kind=kind, name=name)
+    ]
+
+
+def key_policy(*statements: dict[str, Any]) -> list[Policy]:
+    return policy("resource", "key policy", *statements)
+
+
+def asked(
+    context: str | None = WORKFLOW,
+    /,
+    *statements: dict[str, Any],
+    action: str = "kms:Decrypt",
+    name: str = NAME,
+    who: Principal = SESSION,
+    **layers: Any,
+) -> Explanation:
+    """The explanation of one request; what is not given is known to be none."""
+    known: dict[str, Any] = dict.fromkeys(Policies.__dataclass_fields__, ())
+    given = Policies(**{**known, "resource": key_policy(*(statements or (USE,))), **layers})
+    request = Request(who, action, KEY, {} if context is None else {name: context})
+    return explain(request, given, decide(request, given))
+
+
+def but(statement: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    changed = {**copy.deepcopy(statement), **changes}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+# One sentence why
+
+
+OWN_LAYER = {"identity": policy("identity", "Own", OWN)}
+BOUNDARY = policy("identity", "arn:aws:iam::aws:policy/ReadOnlyAccess", but(OWN, Action="s3:*"))
+SENTENCES = [
+    pytest.param(
+        asked(),
+        f"ALLOWED: key policy, statement {SID!r} allows kms:Decrypt",
+        id="by the key policy",
+    ),
+    pytest.param(
+        asked(WORKFLOW, DELEGATES, **OWN_LAYER),
+        "ALLOWED: identity policy 'Own', statement 1 allows kms:Decrypt; the key policy lets it "
+        "count (statement 'Allow access for key administrators')",
+        id="by an identity policy",
+    ),
+    pytest.param(
+        asked(WORKFLOW, OTHERS, USE),
+        "DENIED: key policy, statement 'No' denies kms:Decrypt explicitly, and nothing outweighs "
+        "that",
+        id="explicit deny",
+    ),
+    pytest.param(
+        asked(None),
+        f"DENIED: no statement of the key policy allows kms:Decrypt to {SESSION.arn}, and none "
+        "lets the account's identity policies count",
+        id="no path",
+    ),
+    pytest.param(
+        asked(None, DELEGATES),
+        f"DENIED: no identity policy of {SESSION.arn} allows kms:Decrypt; the key policy would "
+        "let it count (statement 'Allow access for key administrators')",
+        id="delegated",
+    ),
+    pytest.param(
+        asked(boundary=BOUNDARY),
+        f"DENIED: the permissions boundary limits {SESSION.arn}, and does not allow kms:Decrypt",
+        id="boundary",
+    ),
+    pytest.param(
+        asked(
+            WORKFLOW,
+            DELEGATES,
+            grants=(Grant("g-1", ROLE, frozenset({"Decrypt"}), None, None, KEY),),
+        ),
+        "ALLOWED: grant g-1 allows kms:Decrypt",
+        id="grant",
+    ),
+    pytest.param(
+        asked(
+            WORKFLOW,
+            DELEGATES,
+            who=Principal("user", "arn:aws:iam::444455556666:user/U", "444455556666"),
+        ),
+        "DENIED: no statement of the key policy allows kms:Decrypt to "
+        f"arn:aws:iam::444455556666:user/U, and the resource is of the account {ACCOUNT}",
+        id="another account's",
+    ),
+    pytest.param(
+        asked(WORKFLOW, DELEGATES, who=Principal("root", f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)),
+        "ALLOWED: key policy, statement 'Allow access for key administrators' allows kms:Decrypt",
+        id="root",
+    ),
+    pytest.param(
+        asked(service_control=None, resource_control=None),
+        f"UNKNOWN: allowed by all that was read (key policy, statement {SID!r} allows "
+        "kms:Decrypt); not read: SCP, RCP",
+        id="the organization's policies were not read",
+    ),
+    pytest.param(
+        asked(WORKFLOW, DELEGATES, identity=None),
+        f"UNKNOWN: not settled (no identity policy of {SESSION.arn} allows kms:Decrypt; the key "
+        "policy would let it count (statement 'Allow access for key administrators')); not read: "
+        "identity policies",
+        id="identity policies were not read",
+    ),
+]
+
+
+@pytest.mark.parametrize(("told", "sentence"), SENTENCES)
+def test_the_sentence_names_layer_policy_and_statement(told: Explanation, sentence: str) -> None:
+    assert str(told).splitlines()[0] == sentence
+
+
+def test_what_was_not_read_is_said_where_it_makes_no_difference_too() -> None:
+    told = asked(WORKFLOW, OTHERS, service_control=None)
+    assert str(told).splitlines()[1:] == ["not read, which makes no difference: SCP"]
+
+
+def test_what_would_settle_it() -> None:
+    told = asked(identity=None, service_control=None, resource_control=None)
+    assert told.outcome is Outcome.UNKNOWN
+    assert str(told).splitlines()[-1] == (
+        "what would settle it: reading the identity policies of the principal, its groups' "
+        "included; reading the SCPs of the account and of each level above it; reading the RCPs of "
+        "the account and of each level above it"
+    )
+
+
+# The nearest misses
+
+
+COMPONENT = f"arn:aws:imagebuilder:us-west-2:{ACCOUNT}:component/x/1.0.0/*"
+
+
+def nearest(told: Explanation) -> str:
+    return str(told.misses[0])
+
+
+def test_the_nearest_miss_tells_what_matches_and_what_does_not() -> None:
+    assert nearest(asked(COMPONENT)) == (
+        f"key policy, statement {SID!r}: principal, action and resource match; condition StringLike"
+        f" {NAME} needs {PATTERN}, the request has {COMPONENT}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        pytest.param(
+            asked(WORKFLOW.replace("workflow", "Workflow")),
+            "(differs in letter case only)",
+            id="letter case",
+        ),
+        pytest.param(
+            asked(WORKFLOW.replace("workflow", "workflaw")),
+            "(one character differs: 'a', not 'o', at place 51)",
+            id="a letter",
+        ),
+        pytest.param(
+            asked(WORKFLOW.replace("workflow", "workflo")),
+            "(one character is missing: 'w' at place 52)",
+            id="a letter that is missing",
+        ),
+        pytest.param(
+            asked(WORKFLOW.replace(ACCOUNT, "444455556666")),
+            "(only the account differs)",
+            id="the account",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Condition={"StringEquals": {NAME: PATTERN}})),
+            "(this operator has no wildcards)",
+            id="wildcards where there are none",
+        ),
+        pytest.param(
+            asked(None), f"condition StringLike {NAME} needs {PATTERN}, the request has none"
+        ),
+        pytest.param(
+            asked(name=NAME.replace("arn", "arm")),
+            f"the request has none (it has {NAME.replace('arn', 'arm')}: one character differs: "
+            "'m', not 'n', at place 42)",
+            id="a letter of the condition key",
+        ),
+        pytest.param(
+            asked(action="kms:Decrpyt"),
+            "action needs kms:Decrypt or kms:GenerateDataKey, the request has kms:Decrpyt (two "
+            "neighbouring characters are swapped)",
+            id="the action",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Principal={"AWS": ROLE.replace("B", "b")})),
+            f"principal needs {ROLE.replace('B', 'b')}, the request has {ROLE} (differs in letter "
+            "case only)",
+            id="the principal's letter case",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Resource=f"arn:aws:kms:*:{ACCOUNT}:key/")),
+            f"resource needs arn:aws:kms:*:{ACCOUNT}:key/, the request has {KEY}",
+            id="the Resource as AWS's page prints it",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Action=None)),
+            f"statement {SID!r}: action: it has none, and so no effect",
+            id="no Action",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Condition={"StringNotLike": {NAME: PATTERN}})),
+            f"StringNotLike {NAME} needs other than {PATTERN}, the request has {WORKFLOW}",
+            id="a negated operator",
+        ),
+        pytest.param(
+            asked(None, but(USE, Condition={"Null": {NAME: "false"}})),
+            f"condition Null {NAME} needs a value, the request has none",
+            id="Null",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Action=None, NotAction="kms:D*")),
+            "NotAction needs other than kms:D*, the request has kms:Decrypt",
+            id="NotAction",
+        ),
+        pytest.param(
+            asked(COMPONENT, DELEGATES, **OWN_LAYER),
+            f"identity policy 'Own', statement 1: action and resource match; condition StringLike "
+            f"{NAME} needs {PATTERN}, the request has {COMPONENT}",
+            id="an identity policy's",
+        ),
+        pytest.param(
+            asked(boundary=BOUNDARY),
+            "permissions boundary 'ReadOnlyAccess', statement 1: resource and condition StringLike "
+            f"{NAME} match; action needs s3:*, the request has kms:Decrypt",
+            id="the boundary's",
+        ),
+        pytest.param(
+            asked(
+                WORKFLOW,
+                DELEGATES,
+                grants=(Grant("g-1", ROLE, frozenset({"Decrypt"}), {"a": "b"}, None, KEY),),
+            ),
+            "grant g-1: grantee and operation match; constraint encryptionContextSubset needs a=b, "
+            f"the request has aws:imagebuilder:arn={WORKFLOW}",
+            id="a grant's",
+        ),
+    ],
+)
+def test_what_did_not_match(told: Explanation, end: str) -> None:
+    assert told.outcome is Outcome.DENIED
+    assert nearest(told).endswith(end)
+
+
+def test_misses_come_nearest_first_and_are_few() -> None:
+    far = but(USE, Sid="Far", Action="kms:Encrypt", Condition={"StringLike": {NAME: "x"}})
+    near = [but(USE, Sid=f"Near{n}", Condition={"StringLike": {NAME: f"{n}"}}) for n in range(3)]
+    letter = but(USE, Sid="Letter", Condition={"StringLike": {NAME: PATTERN.replace("w/", "W/")}})
+    told = asked(WORKFLOW, far, *near, letter)
+    assert [miss.statement.sid for miss in told.misses] == ["Letter", "Near0", "Near1"]
+
+
+def test_what_could_not_have_allowed_it_alone_is_no_miss() -> None:
+    """Without delegation no identity policy counts; who is allowed has missed nothing."""
+    told = asked(COMPONENT, USE, **OWN_LAYER)
+    assert {miss.layer for miss in told.misses} == {"resource"}
+    assert asked().misses == ()
+    assert asked(WORKFLOW, OTHERS, USE).misses == ()
+
+
+def test_of_many_values_only_the_first_are_told() -> None:
+    many = [f"kms:Action{n}" for n in range(50)]
+    told = nearest(asked(WORKFLOW, but(USE, Action=many)))
+    assert (
+        "needs kms:Action0, kms:Action1, kms:Action2, kms:Action3, kms:Action4 or 45 more" in told
+    )
+
+
+def test_layers_are_told_in_a_person_s_words() -> None:
+    assert not_read(("resource_control", "service_control", "grants")) == "grants, SCP, RCP"
+
+
+def test_deciding_does_not_load_it() -> None:
+    code = "import sys, iamaccess.decide, iamaccess; print('iamaccess.explain' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# Nearness
+
+
+texts = st.text("ab:*?", max_size=6)
+
+
+@given(texts, texts, st.booleans())
+def test_one_edit_is_what_makes_the_value_match(pattern: str, value: str, wild: bool) -> None:
+    """The edit, made, makes the value match; and where there is none, no single edit does."""
+
+    def matches(text: str) -> bool:
+        return nearness([pattern], text, wildcards=wild) == "differs in letter case only"
+
+    edit = one_edit(pattern, value, wildcards=wild)
+    if matches(value):
+        assert edit is None
+        return
+    if edit is not None:
+        end = edit.at + len(edit.has)
+        assert value[edit.at : end] == edit.has
+        assert matches(value[: edit.at] + edit.needs + value[end:])
+        return
+    letters = ["", *sorted(set(pattern))]
+    edits = [
+        value[:at] + letter + value[at + gone :]
+        for at in range(len(value) + 1)
+        for letter in letters
+        for gone in (0, 1)
+    ]
+    assert not any(map(matches, edits))
+
+
+def test_a_hostile_pattern_is_compared_in_time() -> None:
+    assert nearness(["*a" * 200], "a" * 2_000 + "b", wildcards=True)
