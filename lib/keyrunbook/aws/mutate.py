@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,7 +18,7 @@ from iamaccess import Outcome
 from keyrunbook import policies
 from keyrunbook.access import keeps_control
 from keyrunbook.aws import approval, settle, who
-from keyrunbook.aws.refusals import NEVER_SENT, code_of, explain, may_be_sent_again
+from keyrunbook.aws.refusals import NEVER_SENT, code_of, explain, judged, may_be_sent_again
 from keyrunbook.aws.wait import NotYet, Pending, wait_until
 from keyrunbook.errors import (
     LockOut,
@@ -82,10 +83,21 @@ _DRY_RUN = {"imagebuilder": "dryRun", "kms": "DryRun"}
 """The parameter by which a call is checked and not carried out."""
 
 
-def rehearse(run: Run, change: Change) -> RunbookError | None:
-    """Have AWS check a call that it does not carry out: None when it would be served.
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What AWS said to a call that it was to check only: whether it would be served.
 
-    Gives the error, in words, that it would answer.
+    `served` is None where AWS did not decide: it is busy, or cannot be reached, or takes the
+    operator's credentials for none. `error` says why not, in words.
+    """
+
+    served: bool | None
+    error: RunbookError | None = None
+
+
+def rehearse(run: Run, change: Change) -> Rehearsed:
+    """Have AWS check a call that it does not carry out.
+
     Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/dry-run-resources.html and
     https://docs.aws.amazon.com/kms/latest/developerguide/testing-permissions.html
     """
@@ -93,9 +105,11 @@ def rehearse(run: Run, change: Change) -> RunbookError | None:
     try:
         getattr(run.clients(change.service), change.operation)(**change.parameters, **flag)
     except ClientError as error:
-        return None if code_of(error) == "DryRunOperationException" else explain(error)
+        if code_of(error) == "DryRunOperationException":
+            return Rehearsed(True)
+        return Rehearsed(False if judged(error) else None, explain(error))
     except BotoCoreError as error:
-        return explain(error)
+        return Rehearsed(None, explain(error))
     raise StepFailed(
         f"{change.call} was to be checked only, but AWS carried it out.",
         "Look at what it made, and remove it.",
@@ -115,7 +129,7 @@ def _check_lock_out(run: Run, plan: Plan) -> None:
     place = f"{run.identity.partition}:kms:{run.region}:{run.identity.account}"
     for change in planned:
         key_arn = str(change.parameters.get("KeyId", f"arn:{place}:key/new"))
-        operator = who.operator(run.clients, key_arn, planned=True)
+        operator = who.operator(run.clients, who.planned(key_arn))
         outcome, why = keeps_control(operator, json.loads(change.parameters["Policy"]))
         if outcome is Outcome.DENIED:
             raise LockOut(

@@ -99,6 +99,16 @@ def may_be_sent_again(error: BotoCoreError | ClientError) -> bool:
     return isinstance(error, NO_CONNECTION)
 
 
+def judged(error: ClientError) -> bool:
+    """Whether AWS judged the call itself, and refused it.
+
+    It did not where it was busy or out of order, or did not take the signature.
+    """
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    in_order = 400 <= status < 500 and status != 408
+    return in_order and code_of(error) not in _BAD_CREDENTIALS | _THROTTLED
+
+
 def _names_an_unknown_principal(error: ClientError) -> bool:
     text = error.response.get("Error", {}).get("Message", "")
     return code_of(error) == "MalformedPolicyDocumentException" and _UNKNOWN_PRINCIPAL in text

@@ -197,18 +197,32 @@ def _new_key(asked: Asked) -> Answer | None:
                         found.append(key)
             except ClientError as error:
                 if code_of(error) == "AccessDeniedException":
-                    unread.append(f"{arn} ({explain(error).what})")
+                    if not _is_older(asked, kms, arn):
+                        unread.append(f"{arn} ({explain(error).what})")
                 elif code_of(error) != "NotFoundException":  # not everywhere yet: asked again
                     raise
     if unread and not found:
+        more = f", and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
         raise OutcomeUnknown(
-            f"Whether {_called(asked)} made a key is not known: of {len(unread)} keys it cannot be "
-            f"seen whether they are this run's. {unread[0]}",
-            "Give the operator kms:ListResourceTags and kms:DescribeKey on them, then go on with "
-            "the run; or start a new run.",
+            f"Whether {_called(asked)} made a key is not known: it may be one of these, which "
+            f"cannot be looked at: {'; '.join(unread[:_NAMED])}{more}.",
+            "Have the operator allowed kms:ListResourceTags and kms:DescribeKey on them, by their "
+            "key policies too, and go on with the run. Or have whoever may read them look for the "
+            f"tag {RUN_TAG} = {asked.run.run_id}: where none has it no key was made, and a new "
+            "run loses nothing.",
         )
     arn = _only(asked, [key["Arn"] for key in found], "keys")
     return None if arn is None else {"KeyMetadata": found[0]}
+
+
+_NAMED = 5
+"""Keys that an error names."""
+
+
+def _is_older(asked: Asked, kms: Any, arn: str) -> bool:
+    """Whether a key is known to be of before the call, though its tags may not be read."""
+    key = _unless("AccessDeniedException", lambda: kms.describe_key(KeyId=arn))
+    return key is not None and key["KeyMetadata"]["CreationDate"] < asked.since
 
 
 def _tags_of_key(kms: Any, arn: str) -> dict[str, str]:

@@ -140,13 +140,19 @@ def rehearse(run: Run, plan: Plan) -> Findings:
 
 
 def _would_be_served(run: Run, change: Change) -> Finding:
-    refusal = mutate.rehearse(run, change)
-    return passed(
-        f"{change.call} would be served",
-        refusal is None,
-        "a dry run was accepted" if refusal is None else refusal.what,
-        "" if refusal is None else refusal.fix,
+    said, statement = mutate.rehearse(run, change), f"{change.call} would be served"
+    if said.error is None:
+        return passed(statement, True, "a dry run was accepted")
+    return Finding(
+        statement,
+        "fail" if said.served is False else "not checked",
+        said.error.what if said.served is False else f"{_UNDECIDED}: {said.error.what}",
+        said.error.fix,
     )
+
+
+_UNDECIDED = "AWS did not say whether it would"
+"""Why a dry run that AWS could not judge is no finding."""
 
 
 def _would_encrypt(run: Run) -> Finding:
@@ -167,11 +173,14 @@ def _would_encrypt(run: Run) -> Finding:
         why="Image Builder asks KMS for a data key as its caller",
         undo="nothing to undo: a dry run makes nothing",
     )
-    refusal = mutate.rehearse(run, change)
     statement = "KMS would make you a data key for this workflow"
-    if refusal is None:
+    said = mutate.rehearse(run, change)
+    if said.error is None:
         return passed(statement, True, "a dry run of GenerateDataKey was accepted")
-    why = f"refused to you directly; a call through Image Builder may be allowed: {refusal.what}"
+    if said.served is None:
+        why = f"{_UNDECIDED}: {said.error.what}"
+        return Finding(statement, "not checked", why, said.error.fix)
+    why = f"refused to you directly; a call through Image Builder may be allowed: {said.error.what}"
     return Finding(statement, "not checked", why)
 
 

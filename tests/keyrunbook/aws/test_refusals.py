@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore import exceptions as sdk
 from keyrunbook.aws.clients import Clients
-from keyrunbook.aws.refusals import code_of, explain
+from keyrunbook.aws.refusals import code_of, explain, judged
 from keyrunbook.errors import AwsRefused, CredentialsMissing, RunbookError, Unreachable
 
 
@@ -86,6 +86,24 @@ def test_the_table(raised: sdk.ClientError, error: type[RunbookError], fix: str)
     assert fix in explained.fix
     assert str(raised).rstrip(".").split(": ")[-1] in explained.what
     assert explained.exit_status == 5
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "is_judged"),
+    [
+        ("AccessDeniedException", 400, True),
+        ("InvalidParameterValueException", 400, True),
+        ("ExpiredTokenException", 403, False),
+        ("SignatureDoesNotMatch", 403, False),
+        ("ThrottlingException", 400, False),
+        ("TooManyRequestsException", 429, False),
+        ("RequestTimeout", 408, False),
+        ("ServiceUnavailableException", 503, False),
+    ],
+)
+def test_whether_aws_judged_the_call(code: str, status: int, is_judged: bool) -> None:
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert judged(sdk.ClientError(answer, "CreateWorkflow")) is is_judged
 
 
 def test_aws_s_own_words_are_part_of_it() -> None:

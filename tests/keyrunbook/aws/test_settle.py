@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from keyrunbook import sandboxes
 from keyrunbook.aws import mutate, settle
 from keyrunbook.aws.clients import Clients, sandbox_clients
 from keyrunbook.aws.settle import LOOK_UPS
@@ -317,18 +318,30 @@ def test_what_is_another_run_s_or_known_already_is_not_taken(
 
 @pytest.mark.e2e
 def test_a_key_that_cannot_be_looked_at_is_said_and_stops_the_run(
-    make_run: Callable[..., Run], clients: Clients
+    make_run: Callable[..., Run], clients: Clients, sandbox: Sandbox
 ) -> None:
-    closed = World(clients, "closed").key()
-    policy = json.loads(POLICY)
-    policy["Statement"][0]["Action"] = ["kms:PutKeyPolicy", "kms:Create*", "kms:Get*"]
-    clients("kms").put_key_policy(KeyId=closed, PolicyName="default", Policy=json.dumps(policy))
+    """One that is known to be older, though its tags may not be read, does not."""
+    kms = clients("kms")
+
+    def closed(*allowed: str) -> str:
+        key = World(clients, "closed").key()
+        policy = json.loads(POLICY)
+        policy["Statement"][0]["Action"] = ["kms:PutKeyPolicy", "kms:Create*", *allowed]
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+        return key
+
+    old, hidden = closed("kms:DescribeKey"), closed("kms:Get*")
+    sandboxes.command(sandbox.ready(), "advance", seconds=120)
+    new = closed("kms:DescribeKey")
     run = make_run(run_id="unread")
     run.record("intent", call="kms:CreateKey", parameters={})
     with pytest.raises(OutcomeUnknown, match="kms:ListResourceTags") as caught:
         make_run(run_id="unread")
-    assert closed in caught.value.what
-    clients("kms").put_key_policy(KeyId=closed, PolicyName="default", Policy=POLICY)
+    named = {key for key in (old, hidden, new) if key in caught.value.what}
+    assert named == {hidden, new}
+    assert "keyrunbook:run = unread" in caught.value.fix
+    for key in (old, hidden, new):
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=POLICY)
     assert make_run(run_id="unread").ledger.unsettled() == []
 
 
