@@ -62,7 +62,7 @@ def one_edit(pattern: str, value: str, *, wildcards: bool) -> Edit | None:
     """
     many = {at for at, sign in enumerate(pattern) if wildcards and sign == "*"}
     one = {at for at, sign in enumerate(pattern) if wildcards and sign == "?"}
-    ways: dict[int, Edit | None] = _further(pattern, {0: None}, many, one, 0)
+    ways: dict[int, Edit | None] = _further(pattern, {0: None}, many, 0)
     for at, sign in enumerate(value):
         after: dict[int, Edit | None] = {}
 
@@ -79,12 +79,12 @@ def one_edit(pattern: str, value: str, *, wildcards: bool) -> Edit | None:
                 reach(place + 1, Edit(at, pattern[place], sign))
             if edit is None and place not in many:
                 reach(place, Edit(at, "", sign))
-        ways = _further(pattern, after, many, one, at + 1)
+        ways = _further(pattern, after, many, at + 1)
     return ways.get(len(pattern))
 
 
 def _further(
-    pattern: str, ways: dict[int, Edit | None], many: set[int], one: set[int], at: int
+    pattern: str, ways: dict[int, Edit | None], many: set[int], at: int
 ) -> dict[int, Edit | None]:
     """The places that can be reached without a further character of the value."""
     waiting = list(ways)
@@ -95,7 +95,7 @@ def _further(
         edit = ways[place]
         if place in many:
             following = edit
-        elif edit is None and place not in one:
+        elif edit is None:
             following = Edit(at, pattern[place], "")
         else:
             continue
