@@ -62,6 +62,8 @@ def mutating_operations() -> frozenset[str]:
 
 
 OPERATIONS = mutating_operations() - {"verify"}  # a step's verb; KMS's Verify changes nothing
+QUERIES = ("aws/athena.py", "start_query_execution")
+"""The one other call that is not a read by its name: a SELECT, which `reads` tells by its text."""
 BY_ANY_NAME = frozenset({"_make_api_call", "_make_request", "methodcaller"})
 NO_CLIENTS = frozenset({"parameters", "keyrunbook.errors"})
 
@@ -117,7 +119,11 @@ def test_rule(check: Check, module: str) -> None:
 
     And one makes the clients, which refuse to do more than read where a run may only read.
     """
-    assert list(check(ast.parse(MODULES[module]))) == []
+    found = list(check(ast.parse(MODULES[module])))
+    if check is mutating_calls and module == QUERIES[0]:
+        assert [one.partition(": ")[2] for one in found] == [QUERIES[1]]
+    else:
+        assert found == []
 
 
 def test_the_places_that_may_do() -> None:

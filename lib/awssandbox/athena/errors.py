@@ -36,6 +36,20 @@ def no_workgroup(name: str) -> AwsError:
     return invalid(f"WorkGroup {name} is not found.")
 
 
+def workgroup_exists(name: str) -> AwsError:
+    """A workgroup that cannot be made again."""
+    return invalid(f"WorkGroup {name} is already created")
+
+
+def no_table(database: str, name: str) -> AwsError:
+    """Metadata of a table that is not there. Its text is UNCONFIRMED, its code is modelled."""
+    return AwsError(
+        "MetadataException",
+        f"EntityNotFoundException: Entity Not Found: table {database}.{name}",
+        400,
+    )
+
+
 def not_finished(state: str) -> AwsError:
     """Results of a query that has none: it runs, or it did not succeed."""
     if state in ("QUEUED", "RUNNING"):

@@ -1,4 +1,4 @@
-"""Athena's operations on queries, and the one workgroup that every account has.
+"""Athena's operations on queries, workgroups and the metadata of tables.
 
 Source: https://docs.aws.amazon.com/athena/latest/APIReference/API_StartQueryExecution.html, the
 pages of the other operations, and
@@ -10,12 +10,20 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
 from awssandbox.athena import engine, errors, running
-from awssandbox.athena.state import DEFAULT_DATABASE, DONE, WORKGROUP, AthenaState, Query
+from awssandbox.athena.state import (
+    DEFAULT_DATABASE,
+    DONE,
+    WORKGROUP,
+    AthenaState,
+    Query,
+    WorkGroup,
+)
 from awssandbox.call import Access, Answer, Call, Operation
 from awssandbox.errors import not_imitated
 from awssandbox.records import derived
@@ -43,9 +51,21 @@ def _on_workgroup(call: Call) -> Sequence[Access]:
     for name in sorted(call.parameters.keys() - _IMITATED):
         if call.operation == "StartQueryExecution":
             raise not_imitated(f"StartQueryExecution with {name}")
-    name = call.parameters.get("WorkGroup", WORKGROUP)
-    base = f"arn:{call.world.partition}:athena:{call.region}:{call.account}"
-    return [Access(f"athena:{call.operation}", f"{base}:workgroup/{name}")]
+    named = "Name" if call.operation == "CreateWorkGroup" else "WorkGroup"
+    name = call.parameters.get(named, WORKGROUP)
+    if "QueryExecutionId" in call.parameters:
+        query = _state(call).queries.get(call.parameters["QueryExecutionId"])
+        name = WORKGROUP if query is None else query.workgroup
+    return [Access(f"athena:{call.operation}", f"{_base(call, 'athena')}:workgroup/{name}")]
+
+
+def _on_catalog(call: Call) -> Sequence[Access]:
+    catalog = call.parameters["CatalogName"]
+    return [Access(f"athena:{call.operation}", f"{_base(call, 'athena')}:datacatalog/{catalog}")]
+
+
+def _base(call: Call, service: str) -> str:
+    return f"arn:{call.world.partition}:{service}:{call.region}:{call.account}"
 
 
 def _on_all(call: Call) -> Sequence[Access]:
@@ -58,7 +78,7 @@ def _on_all(call: Call) -> Sequence[Access]:
 def _start(call: Call) -> Answer:
     """Start a query; it runs in a thread of its own."""
     asked = call.parameters
-    _workgroup(call)
+    group = _workgroup(call)
     text, state = asked["QueryString"], _state(call)
     if len(text.encode()) > LONGEST_QUERY:
         raise errors.invalid(f"QueryString is longer than {LONGEST_QUERY} bytes")
@@ -71,6 +91,8 @@ def _start(call: Call) -> Answer:
     for name in configured.keys() - {"OutputLocation"}:
         raise not_imitated(f"ResultConfiguration with {name}")
     place = configured.get("OutputLocation", "")
+    if group.output and (group.enforced or not place):
+        place = group.output
     if not place:
         raise errors.no_output()
     if not place.startswith("s3://"):
@@ -87,6 +109,7 @@ def _start(call: Call) -> Answer:
         f"{place.rstrip('/')}/{query_id}.{extension}",
         asked,
         call.time,
+        group.name,
     )
     state.queries[query_id] = query
     if token is not None:
@@ -148,7 +171,7 @@ def _described(query: Query) -> dict[str, Any]:
         "QueryExecutionContext": {"Database": query.database},
         "Status": status,
         "Statistics": {name: int(value) for name, value in statistics.items()},
-        "WorkGroup": WORKGROUP,
+        "WorkGroup": query.workgroup,
         "EngineVersion": ENGINE,
     }
     if query.asked.get("ExecutionParameters"):
@@ -246,28 +269,85 @@ def _read_token(query: Query, token: str | None) -> int:
 # --- workgroups -----------------------------------------------------------------------------------
 
 
-def _workgroup(call: Call) -> None:
+def _workgroup(call: Call) -> WorkGroup:
     name = call.parameters.get("WorkGroup", WORKGROUP)
-    if name != WORKGROUP:
+    found = _state(call).workgroups.get(name)
+    if found is None:
         raise errors.no_workgroup(name)
+    return found
+
+
+def _create_workgroup(call: Call) -> Answer:
+    """Make a workgroup that says where results go, and whether that overrides its callers.
+
+    Source: https://docs.aws.amazon.com/athena/latest/ug/workgroups-settings-override.html
+    """
+    asked, state = call.parameters, _state(call)
+    configured = asked.get("Configuration", {})
+    results = configured.get("ResultConfiguration", {})
+    unknown = [
+        *(asked.keys() - {"Name", "Description", "Configuration"}),
+        *(configured.keys() - {"ResultConfiguration", "EnforceWorkGroupConfiguration"}),
+        *(results.keys() - {"OutputLocation"}),
+    ]
+    if unknown:
+        raise not_imitated(f"CreateWorkGroup with {sorted(unknown)[0]}")
+    if "EnforceWorkGroupConfiguration" not in configured:
+        raise not_imitated("CreateWorkGroup without EnforceWorkGroupConfiguration")
+    if asked["Name"] in state.workgroups:
+        raise errors.workgroup_exists(asked["Name"])
+    place = results.get("OutputLocation", "")
+    if place and not place.startswith("s3://"):
+        raise errors.invalid("outputLocation is not a valid S3 path.")
+    state.workgroups[asked["Name"]] = WorkGroup(
+        asked["Name"], place, configured["EnforceWorkGroupConfiguration"]
+    )
+    return Answer({}, record_request=derived(call))
 
 
 def _get_workgroup(call: Call) -> Answer:
-    _workgroup(call)
+    found = _workgroup(call)
     configuration = {
-        "ResultConfiguration": {},
-        "EnforceWorkGroupConfiguration": False,
+        "ResultConfiguration": {"OutputLocation": found.output} if found.output else {},
+        "EnforceWorkGroupConfiguration": found.enforced,
         "PublishCloudWatchMetricsEnabled": False,
         "RequesterPaysEnabled": False,
         "EngineVersion": ENGINE,
     }
-    group = {"Name": WORKGROUP, "State": "ENABLED", "Configuration": configuration}
+    group = {"Name": found.name, "State": "ENABLED", "Configuration": configuration}
     return Answer({"WorkGroup": group}, record_request=derived(call))
 
 
 def _list_workgroups(call: Call) -> Answer:
-    group = {"Name": WORKGROUP, "State": "ENABLED", "EngineVersion": ENGINE}
-    return Answer({"WorkGroups": [group]}, record_request=derived(call))
+    groups = [
+        {"Name": name, "State": "ENABLED", "EngineVersion": ENGINE}
+        for name in sorted(_state(call).workgroups)
+    ]
+    return Answer({"WorkGroups": groups}, record_request=derived(call))
+
+
+# --- the Data Catalog -----------------------------------------------------------------------------
+
+
+def _get_table_metadata(call: Call) -> Answer:
+    """Columns, partition keys and properties of a table, which Athena asks Glue for as its caller.
+
+    Source: https://docs.aws.amazon.com/athena/latest/APIReference/API_GetTableMetadata.html and
+    https://docs.aws.amazon.com/athena/latest/ug/fine-grained-access-to-glue-resources.html
+    """
+    asked = call.parameters
+    if asked["CatalogName"].lower() != "awsdatacatalog":
+        raise not_imitated("other data catalogs than AwsDataCatalog")
+    if "WorkGroup" in asked:
+        _workgroup(call)
+    database, name = asked["DatabaseName"].lower(), asked["TableName"].lower()
+    through = replace(call, caller=call.caller.forwarded(running.SERVICE))
+    for arn in running.in_catalog(call, database, name):
+        through.authorise(Access("glue:GetTable", arn))
+    table = _state(call).databases.get(database, {}).get(name)
+    if table is None:
+        raise errors.no_table(database, name)
+    return Answer({"TableMetadata": table.described()}, record_request=derived(call))
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -275,6 +355,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "GetQueryExecution": Operation(_get, _on_workgroup, read_only=True),
     "GetQueryResults": Operation(_results, _on_workgroup, read_only=True),
     "StopQueryExecution": Operation(_stop, _on_workgroup, read_only=False),
+    "CreateWorkGroup": Operation(_create_workgroup, _on_workgroup, read_only=False),
+    "GetTableMetadata": Operation(_get_table_metadata, _on_catalog, read_only=True),
     "GetWorkGroup": Operation(_get_workgroup, _on_workgroup, read_only=True),
     "ListWorkGroups": Operation(_list_workgroups, _on_all, read_only=True),
 }

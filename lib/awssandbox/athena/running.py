@@ -36,6 +36,20 @@ File = tuple[str, int, Mapping[str, str]]
 """A file's key, its size in bytes, and its partition."""
 
 
+PATH: Final = "$path"
+"""The column with the file that a row is of.
+
+Source: https://docs.aws.amazon.com/athena/latest/ug/select.html
+"""
+
+
+def in_catalog(call: Call, database: str, *table: str) -> Sequence[str]:
+    """The ARNs that a call on a table or database of the Data Catalog must be allowed on."""
+    base = f"arn:{call.world.partition}:glue:{call.region}:{call.account}"
+    names = [f"{base}:catalog", f"{base}:database/{database}"]
+    return names + [f"{base}:table/{database}/{name}" for name in table]
+
+
 def run(call: Call, query: Query, statement: exp.Expr) -> None:
     """Carry out a query that was started by `call`; how it ends is in `query`."""
     world = call.world
@@ -78,10 +92,7 @@ class _Run:
     def _allow(self, action: str, database: str, *table: str) -> None:
         """The caller may do something to a table or database of the Data Catalog."""
         call = self._call
-        base = f"arn:{call.world.partition}:glue:{call.region}:{call.account}"
-        names = [f"{base}:catalog", f"{base}:database/{database}"]
-        names += [f"{base}:table/{database}/{name}" for name in table]
-        for arn in names:
+        for arn in in_catalog(call, database, *table):
             access = Access(f"glue:{action}", arn)
             with call.world.lock:
                 decision = call.world.authoriser.decide(call, access)
@@ -143,6 +154,7 @@ class _Run:
             raise not_imitated("UNNEST in a query")
         tree = statement.copy()
         within = {one.alias for one in tree.find_all(exp.CTE)}
+        hidden = {} if not _asks_for_path(tree) else {PATH: "VARCHAR"}
         sources = []
         for number, named in enumerate(list(tree.find_all(exp.Table))):
             if not isinstance(named.this, exp.Identifier):
@@ -151,7 +163,7 @@ class _Run:
                 continue
             table = self._table(named, statement)
             rows = self._rows(table, self._needed(table, named))
-            source = engine.Source(f"table {number}", _types(table), rows)
+            source = engine.Source(f"table {number}", _types(table) | hidden, rows)
             sources.append(source)
             alias = named.args.get("alias") or exp.TableAlias(this=exp.to_identifier(named.name))
             read = exp.Table(this=exp.to_identifier(source.name, quoted=True), alias=alias.copy())
@@ -169,7 +181,8 @@ class _Run:
             body = self._read(table, "GetObject", Key=key)["Body"].read()
             self._query.scanned += size
             for record in records(key, body):
-                yield {**row(record, table.columns), **partition}
+                path = {PATH: f"s3://{table.bucket}/{key}"}
+                yield {**row(record, table.columns), **partition, **path}
 
     def _needed(self, table: Table, named: exp.Table) -> Sequence[File]:
         """The files of the partitions that a query needs."""
@@ -227,6 +240,16 @@ _METHODS: Final = {"GetObject": "get_object", "ListObjectsV2": "list_objects_v2"
 def _types(table: Table) -> dict[str, str]:
     own = {name: kind.sql(dialect="duckdb") for name, kind in table.columns.items()}
     return own | {one.column: "VARCHAR" for one in table.projections}
+
+
+def _asks_for_path(tree: exp.Expr) -> bool:
+    """Whether a query names the column with the file, which is not among those of a ``*``."""
+    from sqlglot import exp
+
+    asks = any(one.name == PATH for one in tree.find_all(exp.Column))
+    if asks and any(True for _ in tree.find_all(exp.Star)):
+        raise not_imitated(f'"{PATH}" and * in one query')
+    return asks
 
 
 def _of_partitions(named: exp.Table, columns: set[str]) -> exp.Expr | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE: Final = "default"
 WORKGROUP: Final = "primary"
-"""The workgroup that every account has; here the only one."""
+"""The workgroup that every account has."""
 
 DONE: Final = ("SUCCEEDED", "FAILED", "CANCELLED")
 
@@ -30,6 +30,7 @@ class Query:
     output: str
     asked: Mapping[str, Any]
     submitted: datetime
+    workgroup: str = WORKGROUP
     state: str = "QUEUED"
     reason: str | None = None
     completed: datetime | None = None
@@ -43,6 +44,15 @@ class Query:
             self.state, self.reason, self.completed = state, reason, now
 
 
+@dataclass(frozen=True, slots=True)
+class WorkGroup:
+    """A workgroup: where it has results written, and whether its callers cannot say otherwise."""
+
+    name: str
+    output: str = ""
+    enforced: bool = False
+
+
 @dataclass(slots=True)
 class AthenaState:
     """The tables by database and name, and the queries by id and by client request token."""
@@ -50,3 +60,6 @@ class AthenaState:
     databases: dict[str, dict[str, Table]] = field(default_factory=lambda: {DEFAULT_DATABASE: {}})
     queries: dict[str, Query] = field(default_factory=dict)
     tokens: dict[str, Query] = field(default_factory=dict)
+    workgroups: dict[str, WorkGroup] = field(
+        default_factory=lambda: {WORKGROUP: WorkGroup(WORKGROUP)}
+    )

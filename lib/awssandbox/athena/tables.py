@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from awssandbox.athena import errors
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 INPUT_FORMAT: Final = "com.amazon.emr.cloudtrail.CloudTrailInputFormat"
+OUTPUT_FORMAT: Final = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
 SERDES: Final = (
     "org.apache.hive.hcatalog.data.JsonSerDe",
     "com.amazon.emr.hive.serde.CloudTrailSerde",
@@ -75,6 +76,8 @@ class Table:
     projections: Sequence[Projection]
     location: str
     template: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+    serde: str = SERDES[0]
 
     @property
     def bucket(self) -> str:
@@ -96,10 +99,36 @@ class Table:
         values = match.groupdict()
         return values if all(one.has(values[one.column], now) for one in self.projections) else None
 
+    def described(self) -> dict[str, Any]:
+        """The table as GetTableMetadata tells of it.
+
+        Source: https://docs.aws.amazon.com/athena/latest/ug/datastores-hive-cli.html
+        """
+        columns = [{"Name": name, "Type": _hive(kind)} for name, kind in self.columns.items()]
+        return {
+            "Name": self.name,
+            "TableType": "EXTERNAL_TABLE",
+            "Columns": columns,
+            "PartitionKeys": [{"Name": one.column, "Type": "string"} for one in self.projections],
+            "Parameters": {
+                "EXTERNAL": "TRUE",
+                "inputformat": INPUT_FORMAT,
+                "location": self.location,
+                "outputformat": OUTPUT_FORMAT,
+                "serde.serialization.lib": self.serde,
+                **self.properties,
+            },
+        }
+
     def _path(self) -> str:
         """The path in the bucket, partition columns as ``${NAME}``, with a slash at its end."""
         path = self.template.removeprefix(f"s3://{self.bucket}").strip("/")
         return f"{path}/" if path else ""
+
+
+def _hive(kind: exp.DataType) -> str:
+    """A type as Hive writes it: ``struct<type:string>``."""
+    return kind.sql(dialect="hive").lower().replace(" ", "")
 
 
 def table_of(create: exp.Create) -> Table:
@@ -147,6 +176,8 @@ def table_of(create: exp.Create) -> Table:
         [_projection(name, given) for name in parts],
         location.name,
         template,
+        given,
+        serde.name,
     )
 
 

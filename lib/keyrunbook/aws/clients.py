@@ -128,6 +128,22 @@ class Clients:
         self.__dict__.pop("identity", None)
 
     @property
+    def access_key_id(self) -> str:
+        """The access key id that calls are signed with."""
+        return str(self._session.get_credentials().access_key)
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the credentials are a session's, and not a long-term access key."""
+        return bool(self._session.get_credentials().token)
+
+    @property
+    def authorities(self) -> str | None:
+        """The file of certificates that the endpoints' are checked by; None: the SDK's own."""
+        given = self._options.get("verify")
+        return given or self._session._session.get_config_variable("ca_bundle")
+
+    @property
     def endpoint(self) -> str:
         """The URL that Image Builder's calls go to."""
         return str(self("imagebuilder").meta.endpoint_url)
@@ -152,9 +168,9 @@ def _aws_domains() -> tuple[str, ...]:
     return tuple({f".{one['outputs'][name]}" for one in partitions["partitions"] for name in names})
 
 
-def _only_reading(model: Any, **_: Any) -> None:
+def _only_reading(model: Any, params: Mapping[str, Any], **_: Any) -> None:
     service = model.service_model.service_name
-    if not reads(service, model.name):
+    if not reads(service, model.name, params):
         raise ReadOnly(
             f"{service}:{model.name} was not sent: the run may only read (read_only).",
             "Leave read_only out to let the run change something.",

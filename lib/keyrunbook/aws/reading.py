@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 WORDS: Final[Mapping[str, frozenset[str]]] = {
+    "athena": frozenset({"Batch", "Get", "List"}),
     "cloudtrail": frozenset({"Describe", "Get", "List", "Lookup"}),
     "iam": frozenset({"Get", "List", "Simulate"}),
     "imagebuilder": frozenset({"Get", "List"}),
@@ -22,6 +23,8 @@ WORDS: Final[Mapping[str, frozenset[str]]] = {
 """The first words of the operations that change nothing, by the name of the service's client."""
 
 BY_NAME: Final[Mapping[tuple[str, str], bool]] = {
+    ("athena", "GetSessionEndpoint"): False,  # it gives out a token
+    ("athena", "StopQueryExecution"): True,  # nothing but a query ends
     ("sts", "GetCallerIdentity"): True,
     ("sts", "GetAccessKeyInfo"): True,
     ("sts", "DecodeAuthorizationMessage"): True,
@@ -30,10 +33,22 @@ BY_NAME: Final[Mapping[tuple[str, str], bool]] = {
 """The operations whose first word does not say whether they only read."""
 
 
-def reads(service: str, operation: str) -> bool:
-    """Whether the operation of that service, by its name in AWS (``DescribeKey``), only reads."""
+def reads(service: str, operation: str, parameters: Mapping[str, Any] | None = None) -> bool:
+    """Whether the operation of that service, by its name in AWS (``DescribeKey``), only reads.
+
+    A query of Athena's does if its text is a SELECT: Athena takes one statement at a time. It
+    leaves its answer in S3, at the place that its workgroup or its caller names, and nothing else.
+    Without `parameters` it is not known to.
+    Source: https://docs.aws.amazon.com/athena/latest/APIReference/API_StartQueryExecution.html
+    """
+    if (service, operation) == QUERY:
+        return _SELECT.match((parameters or {}).get("QueryString", "")) is not None
     known = BY_NAME.get((service, operation))
     return first_word(operation) in WORDS.get(service, ()) if known is None else known
+
+
+QUERY: Final = ("athena", "StartQueryExecution")
+_SELECT = re.compile(r"\s*SELECT\s", re.IGNORECASE)
 
 
 def first_word(operation: str) -> str:

@@ -107,12 +107,17 @@ def place_of_trail(clients: Clients, name: str | None = None) -> Place:
             f"No trail {name or ''} covers {clients.region}; there is {there}.".replace("  ", " "),
             "Ask the Event history (--source lookup), which needs no trail, or give files.",
         )
-    best = min(chosen, key=lambda trail: (trail.refused is not None, bool(_lack(trail))))
+    best = min(chosen, key=lambda trail: (trail.refused is not None, bool(lack_of(trail))))
     return Place(best.bucket, best.prefix, best)
 
 
-def _lack(trail: Trail) -> str:
-    """A sentence on what the proof needs and the trail does not keep; empty where it keeps all."""
+def lack_of(trail: Trail | None) -> str:
+    """A sentence on what the proof needs and a trail does not keep; empty where it keeps all.
+
+    Empty also of no trail, of which nothing is known.
+    """
+    if trail is None:
+        return ""
     if trail.refused is not None:
         return f"Whether trail {trail.name} keeps what is looked for is not known: {trail.refused}."
     # A trail that was stopped has what it delivered before.
@@ -145,6 +150,20 @@ def public_keys(clients: Clients, region: str, since: datetime, until: datetime)
         request["NextToken"] = page["NextToken"]
 
 
+def pages(s3: Any, **what: str) -> Iterator[Any]:
+    """What ListObjectsV2 answers, page by page. Raises AwsRefused or Unreachable."""
+    request: dict[str, Any] = {**what}
+    while True:
+        try:
+            page = s3.list_objects_v2(**request)
+        except (ClientError, BotoCoreError) as error:
+            raise explain(error) from error
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = page["NextContinuationToken"]
+
+
 class TrailLogs:
     """Searches the log files at `place` of one account and Region.
 
@@ -173,7 +192,7 @@ class TrailLogs:
     @property
     def lack(self) -> str:
         """A warning: what the trail does not select. Empty where it does, or is not known."""
-        return _lack(self.place.trail) if self.place.trail is not None else ""
+        return lack_of(self.place.trail)
 
     def search(
         self,
@@ -279,7 +298,7 @@ class TrailLogs:
         return [
             key
             for root in self._roots()
-            for day in _days(since.astimezone(UTC).date(), until.astimezone(UTC).date())
+            for day in days(since, until)
             for page in self._pages(Prefix=f"{root}{kind}/{self._region}/{day:%Y/%m/%d}/")
             for key in (one["Key"] for one in page.get("Contents", ()))
         ]
@@ -312,16 +331,7 @@ class TrailLogs:
         ]
 
     def _pages(self, **what: str) -> Iterator[Any]:
-        request: dict[str, Any] = {"Bucket": self.place.bucket, **what}
-        while True:
-            try:
-                page = self._s3.list_objects_v2(**request)
-            except (ClientError, BotoCoreError) as error:
-                raise explain(error) from error
-            yield page
-            if not page.get("IsTruncated"):
-                return
-            request["ContinuationToken"] = page["NextContinuationToken"]
+        return pages(self._s3, Bucket=self.place.bucket, **what)
 
     # --- scanning
 
@@ -384,7 +394,9 @@ class _Body(io.RawIOBase):
         super().close()
 
 
-def _days(first: date, last: date) -> Iterator[date]:
-    while first <= last:
-        yield first
-        first += timedelta(days=1)
+def days(since: datetime, until: datetime) -> Iterator[date]:
+    """Each day in UTC of a time, its first and its last too."""
+    day, last = (one.astimezone(UTC).date() for one in (since, until))
+    while day <= last:
+        yield day
+        day += timedelta(days=1)

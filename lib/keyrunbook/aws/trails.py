@@ -44,14 +44,18 @@ class Trail:
     prefix: str = ""
     started: datetime | None = None
     stopped: datetime | None = None
+    all_regions: bool = False
+    validated: bool = False
+    key: str | None = None
+    """The ARN of the KMS key that its log files are under; None: S3's own key."""
 
 
-def read_trails(clients: Clients) -> list[Trail]:
-    """The trails that cover the clients' Region: those of all Regions too, wherever at home.
+def read_trails(clients: Clients, region: str | None = None) -> list[Trail]:
+    """The trails that cover a Region, or the clients': those of all Regions too, wherever at home.
 
     Raises ClientError where AWS refuses to describe them.
     """
-    described = clients("cloudtrail").describe_trails(includeShadowTrails=True)["trailList"]
+    described = clients("cloudtrail", region).describe_trails(includeShadowTrails=True)["trailList"]
     return [_read(clients, one) for one in described]
 
 
@@ -59,10 +63,13 @@ def _read(clients: Clients, described: Mapping[str, Any]) -> Trail:
     """The trail, asked in its home Region: elsewhere it is a shadow."""
     client = clients("cloudtrail", described["HomeRegion"])
     name, arn = described["Name"], described["TrailARN"]
-    where = {
+    where: dict[str, Any] = {
         "arn": arn,
         "bucket": described.get("S3BucketName", ""),
         "prefix": described.get("S3KeyPrefix", ""),
+        "all_regions": described.get("IsMultiRegionTrail", False),
+        "validated": described.get("LogFileValidationEnabled", False),
+        "key": described.get("KmsKeyId"),
     }
     reads: dict[str, Callable[[], Mapping[str, Any]]] = {
         "GetTrailStatus": lambda: client.get_trail_status(Name=arn),

@@ -12,6 +12,7 @@ from keyrunbook.sandboxes import Sandbox
 # The first words of the operations that do more than read, decided one by one. A word that a later
 # SDK brings is in neither list: `reads` refuses it, and this test asks for a decision.
 CHANGING = {
+    "athena": "Cancel Create Delete Export Import Put Start Stop Tag Terminate Untag Update",
     "cloudtrail": "Add Cancel Create Delete Deregister Disable Enable Generate Put Register Remove "
     "Restore Search Start Stop Update",
     "iam": "Accept Acquire Add Associate Attach Change Create Deactivate Delete Detach Disable "
@@ -61,6 +62,11 @@ def test_no_word_is_decided_both_ways_or_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("service", "operation", "reading"),
     [
+        ("athena", "GetQueryResults", True),
+        ("athena", "StartQueryExecution", False),  # by its name alone
+        ("athena", "StopQueryExecution", True),
+        ("athena", "StopCalculationExecution", False),
+        ("athena", "GetSessionEndpoint", False),
         ("kms", "DescribeKey", True),
         ("kms", "GetKeyPolicy", True),
         ("kms", "GetParametersForImport", False),
@@ -84,6 +90,25 @@ def test_the_table(service: str, operation: str, reading: bool) -> None:
     assert reads(service, operation) is reading
 
 
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("SELECT 1", True),
+        ("\n  select eventid FROM logs", True),
+        ("DROP TABLE logs", False),
+        ("CREATE TABLE a AS SELECT 1", False),
+        ("INSERT INTO a SELECT 1", False),
+        ("UNLOAD (SELECT 1) TO 's3://b'", False),
+        ("SELECTED", False),
+        ("WITH a AS (SELECT 1) SELECT 2", False),  # it reads, and nobody here asks so
+        ("", False),
+    ],
+)
+def test_a_query_reads_if_it_is_a_select(text: str, reading: bool) -> None:
+    assert reads("athena", "StartQueryExecution", {"QueryString": text}) is reading
+    assert not reads("athena", "StartQueryExecution", {})
+
+
 @pytest.mark.e2e
 def test_clients_that_only_read_send_nothing_else(sandbox: Sandbox) -> None:
     """Not the ordinary client, not the one that sends once, of no service; and each reads."""
@@ -96,6 +121,7 @@ def test_clients_that_only_read_send_nothing_else(sandbox: Sandbox) -> None:
         ("iam", "create_role", {"RoleName": "r", "AssumeRolePolicyDocument": "{}"}),
         ("cloudtrail", "create_trail", {"Name": "t", "S3BucketName": "b"}),
         ("s3", "put_object", {"Bucket": "b", "Key": "k"}),
+        ("athena", "start_query_execution", {"QueryString": "DROP TABLE logs"}),
         ("sts", "assume_role", {"RoleArn": "r" * 20, "RoleSessionName": "s"}),
     ):
         for client in (clients(service), clients.once(service), clients(service, "eu-west-1")):
