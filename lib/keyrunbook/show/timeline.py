@@ -1,51 +1,101 @@
 """The timeline: the run's calls in order, and beside each the KMS records that CloudTrail shows.
 
-It is drawn by order, not to scale: calls of one second would lie on each other. A white card
-carries it in light and dark themes; shape and words say what colour says. JupyterLab gives PNG
-outputs no alternative text, so the picture is an HTML image that has one.
+It is drawn by order, not to scale: calls of one second would lie on each other. Shape and words say
+what colour says: a square is a change of policy, a diamond a record, a cross a refusal. The bar at
+the right is the delivery delay, as far as it is known: a record came no later than it was seen.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from keyrunbook.show.card import BLUE, GREEN, GREY, INK, RED, bundle, card, png
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CALLED: Final = "called by this run"
 RECORDED: Final = "KMS records in CloudTrail"
-_INK, _RUN, _COUNTS, _ASIDE = "#1f2328", "#0550ae", "#1a7f37", "#6e7781"
+DELAYED: Final = "seen within"
+
+POLICY_CALLS: Final = {
+    "kms:PutKeyPolicy",
+    "iam:PutRolePolicy",
+    "iam:DeleteRolePolicy",
+    "kms:CreateGrant",
+    "kms:RevokeGrant",
+}
+"""The calls that change who may use the key."""
+
+Became = Literal["counts", "set aside", "refused"]
+_MARKERS: Final[tuple[tuple[Became, str, str, str], ...]] = (
+    ("counts", "D", GREEN, GREEN),
+    ("set aside", "D", "white", GREY),
+    ("refused", "X", RED, RED),
+)
+"""Of each kind of record: its marker, its colour, and its edge's."""
+_LEGEND: Final = "● call   ■ change of policy   ◆ record that counts   ◇ set aside   ✖ refused"
 _ROW_INCHES: Final = 0.3
+_DELAYS, _LONGEST = 2.35, 0.3  # where the bars begin, and how long the longest is
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A record: the event's name, and whether the verdict rests on it."""
+    """A record: the event's name and time, what became of it, and when this run first saw it.
+
+    ``counts``: the verdict rests on it. ``refused``: KMS denied the call. ``set aside``: all else.
+    """
 
     name: str
-    counts: bool
+    became: Became
+    time: datetime
+    seen: datetime | None = None
+
+    @property
+    def delay_s(self) -> float | None:
+        """Within how many seconds after the event its record was there; None: not known."""
+        return None if self.seen is None else max((self.seen - self.time).total_seconds(), 0.0)
+
+    @property
+    def label(self) -> str:
+        """The record in words."""
+        return f"{self.name} ({self.became})"
 
     @property
     def words(self) -> str:
-        """The record in words."""
-        return f"{self.name} ({'counts' if self.counts else 'set aside'})"
+        """The record in words, with its times."""
+        seen = "" if self.seen is None else f", seen by {_iso(self.seen)}"
+        return f"{self.label} at {_iso(self.time)}{seen}"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A call, its time of day in UTC (``09:00:08``), and the records of it.
+    """A call, when it was made, and the records of it.
 
     `call` is empty for a record that no call of this run explains.
     """
 
     call: str
-    at: str
+    at: datetime
     marks: tuple[Mark, ...] = ()
+
+    @property
+    def changes_policy(self) -> bool:
+        """Whether the call changes who may use the key."""
+        return self.call in POLICY_CALLS
+
+    @property
+    def words(self) -> str:
+        """The row in words."""
+        call = self.call or "no call of this run"
+        kind = " (change of policy)" if self.changes_policy else ""
+        when = f" at {_iso(self.at)}" if self.call else ""
+        marks = "; ".join(mark.words for mark in self.marks)
+        return f"- {call}{kind}{when}" + (f" → CloudTrail: {marks}" if marks else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,65 +107,78 @@ class Timeline:
 
     def text(self) -> str:
         """What the picture shows, in words; it is the alternative text too."""
-        return "\n".join([self.title, *(_words(row) for row in self.rows)])
+        return "\n".join([self.title, *(row.words for row in self.rows)])
 
     def figure(self) -> Figure:
-        """The picture: a circle for each call, a diamond for each record, filled if it counts."""
-        from keyrunbook.show.drawing import Figure
-
-        height = (len(self.rows) + 2.5) * _ROW_INCHES
-        figure = Figure(figsize=(8.5, height), facecolor="white", layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_title(self.title, loc="left", color=_INK, fontsize=11, fontweight="bold")
-        axes.set_xlim(-0.25, 2.6)
+        """The picture: a circle or square for each call, a diamond or cross for each record."""
+        figure, axes = card(9.5, (len(self.rows) + 3.2) * _ROW_INCHES, self.title)
+        axes.set_xlim(-0.25, 3.2)
         axes.set_ylim(len(self.rows) - 0.5, -1.4)
-        axes.set_xticks([])
         axes.set_yticks(
-            range(len(self.rows)), [_label(row) for row in self.rows], color=_INK, fontsize=9
+            range(len(self.rows)), [_label(row) for row in self.rows], color=INK, fontsize=9
         )
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        for x, words in ((0, CALLED), (1, RECORDED)):
-            axes.text(x - 0.04, -0.9, words, color=_INK, fontsize=9, fontstyle="italic")
-        axes.text(-0.3, -0.9, "UTC", color=_INK, fontsize=9, ha="right", fontstyle="italic")
-        ours = [y for y, row in enumerate(self.rows) if row.call]
-        axes.plot([0] * len(ours), ours, "o", color=_RUN, markersize=7, label=CALLED)
+        axes.set_xlabel(_LEGEND, color=INK, fontsize=9, loc="left")
+        for x, words in ((0.0, CALLED), (1.0, RECORDED), (_DELAYS, DELAYED)):
+            axes.text(x - 0.04, -0.9, words, color=INK, fontsize=9, fontstyle="italic")
+        axes.text(-0.3, -0.9, "UTC", color=INK, fontsize=9, ha="right", fontstyle="italic")
+        self._calls(axes)
+        self._records(axes)
+        self._delays(axes)
+        return figure
+
+    def _calls(self, axes: Axes) -> None:
+        for changes, marker, label in ((False, "o", CALLED), (True, "s", "change of policy")):
+            at = [
+                y for y, row in enumerate(self.rows) if row.call and row.changes_policy is changes
+            ]
+            axes.plot([0] * len(at), at, marker, color=BLUE, markersize=7, label=label)
+
+    def _records(self, axes: Axes) -> None:
         seen = [(y, mark) for y, row in enumerate(self.rows) for mark in row.marks]
-        for counts, face, edge in ((True, _COUNTS, _COUNTS), (False, "white", _ASIDE)):
-            at = [y for y, mark in seen if mark.counts is counts]
+        for became, marker, face, edge in _MARKERS:
+            at = [y for y, mark in seen if mark.became == became]
             axes.plot(
-                [1] * len(at), at, "D",
-                color=face, markeredgecolor=edge, markersize=7,
-                label="counts" if counts else "set aside",
+                [1] * len(at), at, marker,
+                color=face, markeredgecolor=edge, markersize=7, label=became,
             )  # fmt: skip
         for y, row in enumerate(self.rows):
             if row.call and row.marks:
-                axes.plot([0.05, 0.95], [y, y], "-", color=_ASIDE, linewidth=0.8, zorder=0)
+                axes.plot([0.05, 0.95], [y, y], "-", color=GREY, linewidth=0.8, zorder=0)
             if row.marks:
-                words = ", ".join(mark.words for mark in row.marks)
-                axes.text(1.07, y, words, color=_INK, fontsize=9, verticalalignment="center")
-        return figure
+                words = ", ".join(mark.label for mark in row.marks)
+                axes.text(1.07, y, words, color=INK, fontsize=9, verticalalignment="center")
+
+    def _delays(self, axes: Axes) -> None:
+        delays = [
+            (y, max(known))
+            for y, row in enumerate(self.rows)
+            if (known := [one.delay_s for one in row.marks if one.delay_s is not None])
+        ]
+        unit = _LONGEST / max([1.0, *(delay for _, delay in delays)])
+        for y, delay in delays:
+            end = _DELAYS + delay * unit
+            axes.plot([_DELAYS, end], [y, y], "|-", color=GREY, linewidth=3, markersize=7)
+            axes.text(end + 0.05, y, _span(delay), color=INK, fontsize=9, va="center")
 
     def png(self) -> bytes:
         """The picture as PNG, the same bytes for the same rows."""
-        file = io.BytesIO()
-        self.figure().savefig(file, format="png", dpi=110, metadata={"Software": None})
-        return file.getvalue()
+        return png(self.figure())
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        source = base64.b64encode(self.png()).decode()
-        image = (
-            f'<img alt="{escape(self.text())}" src="data:image/png;base64,{source}" '
-            'style="max-width:100%;border-radius:6px">'
-        )
-        return {"text/plain": self.text(), "text/html": image}
+        return bundle(self.figure(), self.text())
 
 
 def _label(row: Row) -> str:
-    return f"{row.call or '(no call of this run)'}   {row.at}"
+    return f"{row.call or '(no call of this run)'}   {row.at.astimezone(UTC):%H:%M:%S}"
 
 
-def _words(row: Row) -> str:
-    marks = ", ".join(mark.words for mark in row.marks)
-    call = row.call or "no call of this run"
-    return f"- {call}" + (f" → CloudTrail: {marks}" if marks else "")
+def _iso(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _span(seconds: float) -> str:
+    """A length of time, rounded up: the record came no later."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{-(-seconds // length):.0f} {unit}"
+    return f"{-(-seconds // 1):.0f} s"

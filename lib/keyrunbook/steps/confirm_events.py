@@ -6,10 +6,10 @@ to, and then looks for the records that `keyrunbook.proof` needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
 from keyrunbook.aws import mutate
 from keyrunbook.aws.wait import NotYet, Pending, Waited
@@ -27,13 +27,17 @@ from keyrunbook.proof import (
     prove,
     spans_for,
 )
-from keyrunbook.records import IMAGE_BUILDER
+from keyrunbook.show.records import Records, Shown
 from keyrunbook.show.sentence import Sentence
-from keyrunbook.show.tables import Table, records_table, verdict_table
-from keyrunbook.show.timeline import Mark, Row, Timeline
+from keyrunbook.show.tables import Table, verdict_table
+from keyrunbook.show.timeline import Timeline
+from keyrunbook.show.usage import UsagePicture, by_day, compared_table, usage_table
+from keyrunbook.steps import key_usage
+from keyrunbook.steps import timeline as timelines
 from keyrunbook.steps.common import or_none
-from keyrunbook.steps.encrypt_workflow import CREATE_WORKFLOW, GET_WORKFLOW, read
+from keyrunbook.steps.encrypt_workflow import GET_WORKFLOW, read
 from keyrunbook.steps.events import CLOCK_SKEW, fewer, history, moment, not_aws, wait_for
+from keyrunbook.usage import Usage, compare, summarise
 
 if TYPE_CHECKING:
     from keyrunbook.aws.clients import Clients
@@ -91,10 +95,13 @@ def verify(run: Run, progress: Callable[[Waited], None] | None = None) -> Verdic
     """
     source, skew = history(run), CLOCK_SKEW[run.target]
     state = observe(run)
+    first_seen: dict[str, datetime] = {}
 
     def probe() -> Verdict | Pending:
         claim = _claim(run, state)
         found = source.search(fewer(spans_for(claim)))
+        for record in found.records:
+            first_seen.setdefault(record.event_id, run.now())
         verdict = prove(found.records, claim, found.searched)
         if verdict.outcome is not Outcome.NOT_YET:
             return verdict
@@ -111,8 +118,18 @@ def verify(run: Run, progress: Callable[[Waited], None] | None = None) -> Verdic
     waited_s = round(answer.waited_s) if isinstance(answer, NotYet) else None
     run.record("verdict", verdict=verdict.outcome.value, waited_s=waited_s, **verdict.to_dict())
     run.record("findings", findings=[one.to_dict() for one in findings(verdict)])
+    counted = set(verdict.events)
+    timelines.note(
+        run,
+        ((one, one.event_id in counted, first_seen[one.event_id]) for one in _given(verdict)),
+    )
     run.done()
     return verdict
+
+
+def _given(verdict: Verdict) -> tuple[Record, ...]:
+    """Each data key and Decrypt that the verdict was given."""
+    return (*verdict.records, *(item.record for item in verdict.rejected))
 
 
 def _claim(run: Run, state: State) -> Claim:
@@ -175,7 +192,7 @@ def table(verdict: Verdict) -> Table:
     return verdict_table(verdict)
 
 
-def records(verdict: Verdict) -> Table:
+def records(verdict: Verdict) -> Records:
     """The data keys and Decrypts that were seen: those that count, and those that do not."""
     counted = sorted(verdict.records, key=lambda record: (record.name != GENERATE, record.time))
     set_aside = sorted(
@@ -183,10 +200,10 @@ def records(verdict: Verdict) -> Table:
         key=lambda item: (item.record.name != GENERATE, item.record.time, item.reason),
     )
     rows = [
-        *(("✓ counts", record, _shows(record, verdict)) for record in counted),
-        *(("– set aside", item.record, item.reason) for item in set_aside),
+        *(Shown("✓ counts", record, _shows(record, verdict)) for record in counted),
+        *(Shown("– set aside", item.record, item.reason) for item in set_aside),
     ]
-    return records_table("What CloudTrail shows", rows)
+    return Records("What CloudTrail shows", rows)
 
 
 def _shows(record: Record, verdict: Verdict) -> str:
@@ -194,74 +211,39 @@ def _shows(record: Record, verdict: Verdict) -> str:
     return f"shows: {', '.join(names)}"
 
 
-def timeline(run: Run, verdict: Verdict) -> Timeline:
-    """What this run did, in order, and what CloudTrail saw of it."""
-    calls = list(_calls(run))
-    counted = {record.event_id for record in verdict.records}
-    seen = sorted(
-        (*verdict.records, *(item.record for item in verdict.rejected)),
-        key=lambda record: (record.time, record.event_id not in counted),
+def usage(verdict: Verdict) -> Usage:
+    """Who used the key, by the records that the verdict was given: nothing more is looked up."""
+    return summarise(_given(verdict), verdict.claim.key_arn, verdict.searched)
+
+
+def used_by(verdict: Verdict) -> Table:
+    """`usage` as a table."""
+    searched = verdict.searched
+    note = (
+        f"Only data keys and Decrypts close to this run's calls, by {searched.source}. All of it: "
+        "runbook usage."
     )
-    marks: dict[int, list[Mark]] = {}
-    strangers = []
-    for record in seen:
-        mark = Mark(record.name, record.event_id in counted)
-        at = _call_of(record, calls, marks, verdict)
-        if at is None:
-            strangers.append(Row("", _time_of_day(record.time), (mark,)))
-        else:
-            marks.setdefault(at, []).append(mark)
-    rows = [
-        Row(call.name, _time_of_day(call.since), tuple(marks.get(number, ())))
-        for number, call in enumerate(calls)
-    ]
+    return usage_table(usage(verdict), note=note)
+
+
+def last_use(run: Run, verdict: Verdict) -> Table:
+    """KMS's own last use of the key, by GetKeyLastUsage, beside that of the records."""
+    told = key_usage.last_usage(run.clients, verdict.claim.key_arn)
+    compared = compare(usage(verdict), told)
+    run.record("last_use", agreement=compared.agreement.value, reason=compared.reason)
+    return compared_table(compared)
+
+
+def usage_by_day(run: Run, verdict: Verdict) -> UsagePicture:
+    """`usage` as a picture, by principal and day."""
+    return by_day(usage(verdict), not_aws(run))
+
+
+def timeline(run: Run, verdict: Verdict) -> Timeline:
+    """What this run did, in order, and what CloudTrail showed it of that."""
     where = not_aws(run)
     title = f"Verdict: {verdict.outcome.value.replace('_', ' ')}{f' ({where})' if where else ''}"
-    return Timeline(title, (*rows, *strangers))
-
-
-class _Call(NamedTuple):
-    """A call of this run that AWS served, by the ledger."""
-
-    name: str
-    since: datetime
-    until: datetime
-
-
-def _calls(run: Run) -> Iterator[_Call]:
-    since: datetime | None = None
-    for entry in run.ledger.entries():
-        time = moment(entry["time"])
-        if entry["kind"] == "intent":
-            since = time
-        elif entry["kind"] == "outcome" and entry["status"] == "done":
-            yield _Call(entry["call"], since or time, time)
-        elif entry["kind"] == "read":
-            yield _Call(entry["call"], moment(entry["since"]), moment(entry["until"]))
-
-
-def _call_of(
-    record: Record, calls: Sequence[_Call], taken: Mapping[int, Any], verdict: Verdict
-) -> int | None:
-    """The call that Image Builder made this record's call for: the first that can be, or None."""
-    if record.invoked_by != IMAGE_BUILDER:  # such as a rehearsal's dry run
-        return None
-    name = CREATE_WORKFLOW if record.name == GENERATE else GET_WORKFLOW
-    skew = verdict.claim.clock_skew
-    return next(
-        (
-            number
-            for number, call in enumerate(calls)
-            if call.name == name
-            and number not in taken
-            and call.since - skew <= record.time <= call.until + skew
-        ),
-        None,
-    )
-
-
-def _time_of_day(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%H:%M:%S}"
+    return timelines.timeline(run.ledger.entries(), title)
 
 
 def conclusion(verdict: Verdict, again: str = "run the notebook again") -> Sentence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from keyrunbook.steps.events import fewer
 
 T0 = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 IMAGE_BUILDER = "imagebuilder.amazonaws.com"
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
 def span(value: str, begin: int, end: int, attribute: str = "EventName") -> Span:
@@ -161,7 +163,7 @@ def test_records_that_are_not_delivered_yet_are_not_yet(
         told = str(confirm_events.conclusion(verdict))
         assert told.startswith("NOT YET for the workflow build/workflow-late/1.0.0/1")
         assert "run the notebook again" in told
-        assert confirm_events.records(verdict).rows == []
+        assert confirm_events.records(verdict).table.rows == []
         assert "04_confirm_events" in run.ledger.done()
         command(handoff, "advance", seconds=601)
         assert confirm_events.verify(job.open("04")).outcome is Outcome.PROVED
@@ -172,25 +174,33 @@ def test_the_pictures_tell_what_counts(job: Job) -> None:
     job.through("03")
     run = job.open("04")
     verdict = confirm_events.verify(run)
-    rows = confirm_events.records(verdict).rows
+    rows = confirm_events.records(verdict).table.rows
     assert [(row[0], row[1]) for row in rows] == [
         ("✓ counts", "GenerateDataKey"),
         ("✓ counts", "Decrypt"),
         ("– set aside", "Decrypt"),
     ]
     timeline = confirm_events.timeline(run, verdict)
-    assert timeline.text().splitlines() == [
+    assert re.sub(TIME, "T", timeline.text()).splitlines() == [
         "Verdict: PROVED (embedded sandbox, not AWS)",
-        "- kms:CreateKey",
-        "- kms:EnableKeyRotation",
-        "- kms:CreateAlias",
-        "- iam:CreateRole",
-        "- kms:PutKeyPolicy",
-        "- iam:PutRolePolicy",
-        "- imagebuilder:CreateWorkflow → CloudTrail: GenerateDataKey (counts)",
-        "- imagebuilder:GetWorkflow → CloudTrail: Decrypt (counts)",
-        "- imagebuilder:GetWorkflow → CloudTrail: Decrypt (set aside)",
+        "- kms:CreateKey at T",
+        "- kms:EnableKeyRotation at T",
+        "- kms:CreateAlias at T",
+        "- iam:CreateRole at T",
+        "- kms:PutKeyPolicy (change of policy) at T",
+        "- iam:PutRolePolicy (change of policy) at T",
+        "- imagebuilder:CreateWorkflow at T → CloudTrail: GenerateDataKey (counts) at T, seen by T",
+        "- imagebuilder:GetWorkflow at T → CloudTrail: Decrypt (counts) at T, seen by T",
+        "- imagebuilder:GetWorkflow at T → CloudTrail: Decrypt (set aside) at T, seen by T",
     ]
+    assert all(mark.delay_s < 30 for row in timeline.rows for mark in row.marks)
+    version = f"workflow/build/{job.given['workflow_name']}/1.0.0/*"
+    assert [row[:6] for row in confirm_events.used_by(verdict).rows] == [
+        ("✓ used", "Decrypt", version, "user/administrator", IMAGE_BUILDER, "2"),
+        ("✓ used", "GenerateDataKey", version, "user/administrator", IMAGE_BUILDER, "1"),
+    ]
+    [[agrees, because]] = confirm_events.last_use(run, verdict).rows
+    assert agrees == "✓ agrees", because
     conclusion = str(confirm_events.conclusion(verdict))
     assert conclusion.startswith("PROVED: Image Builder encrypted the workflow build/workflow-")
     assert "embedded sandbox, not AWS" in conclusion
@@ -205,7 +215,10 @@ def test_what_is_shown_holds_nothing_random(job: Job) -> None:
     shown = "\n".join(
         [
             confirm_events.table(verdict).text(),
-            confirm_events.records(verdict).text(),
+            *confirm_events.records(verdict)._repr_mimebundle_().values(),
+            confirm_events.used_by(verdict).text(),
+            confirm_events.last_use(run, verdict).text(),
+            confirm_events.usage_by_day(run, verdict).text(),
             confirm_events.timeline(run, verdict).text(),
             str(confirm_events.conclusion(verdict)),
         ]
