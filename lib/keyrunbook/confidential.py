@@ -46,6 +46,12 @@ def sensitive(text: str) -> str | None:
     return None
 
 
+def lines_with_credentials(text: str) -> list[int]:
+    """The lines (from 1) of a document in which a URL holds credentials."""
+    lines = text.splitlines()
+    return [at for at, line in enumerate(lines, 1) if _URL_WITH_CREDENTIALS.search(line)]
+
+
 def sensitive_description(document: str) -> tuple[int, str] | None:
     """The line (from 1) and the kind of a confidential name or description in a document.
 

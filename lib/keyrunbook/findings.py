@@ -1,18 +1,19 @@
-"""A finding is one checked statement: pass, fail, or not checked, and why."""
+"""A finding is one statement: pass, fail, not checked or not checkable, and why."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Status = Literal["pass", "fail", "not checked"]
+Status = Literal["pass", "fail", "not checked", "not checkable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What was checked (`statement`), how it came out, the `evidence`, and how to `mend` it.
 
-    ``not checked`` is never a pass: the evidence says why nobody looked.
+    ``not checked`` is never a pass: the evidence says why nobody looked. ``not checkable`` is what
+    no reading of AWS could tell, and why.
     """
 
     statement: str

@@ -64,6 +64,8 @@ Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifyi
 RUN_TAG: Final = "keyrunbook:run"
 EMERGENCY: Final = "05_emergency_stop"
 """What `runbook emergency-stop` is called among the steps."""
+SCORECARD: Final = "00_scorecard"
+"""What the reads of the data-protection scorecard are called among the steps; none is needed."""
 
 Conditions = Mapping[str, Mapping[str, str | list[str]]]
 
@@ -130,6 +132,18 @@ def operator_policy(steps: Iterable[str], parameters: Parameters, where: Where) 
             "Print it in parts, such as --steps 00..03 and --steps 04..06, or use shorter names.",
         )
     return policy
+
+
+def actions(steps: Iterable[str], parameters: Parameters, where: Where) -> frozenset[str]:
+    """The actions that `steps` need; `EMERGENCY` and `SCORECARD` count as steps.
+
+    Raises ParameterError as `operator_policy` does.
+    """
+    policies = [operator_policy((step,), parameters, where) for step in steps]
+    named = [one["Action"] for policy in policies for one in policy["Statement"]]
+    return frozenset(
+        action for listed in named for action in ([listed] if isinstance(listed, str) else listed)
+    )
 
 
 def _together(statements: Iterable[Document]) -> list[Document]:
@@ -319,6 +333,37 @@ def _preflight(scope: _Scope) -> Iterator[_Need]:
     )
 
 
+def _scorecard(scope: _Scope) -> Iterator[_Need]:
+    """What the scorecard reads, beyond what the steps do. Each may be refused: it says so then."""
+    readable = ("Component", "ImageRecipe", "ContainerRecipe")
+    settings = ("InfrastructureConfiguration", "DistributionConfiguration")
+    lists = [f"imagebuilder:List{kind}s" for kind in ("Workflow", *readable, *settings)]
+    gets = [f"imagebuilder:Get{kind}" for kind in (*readable, *settings)]
+    yield _Need(
+        "Account",
+        (
+            *("iam:GetAccountSummary", "iam:ListUsers", "iam:ListMFADevices"),
+            *("iam:ListAccessKeys", "sso:ListInstances", "macie2:GetMacieSession"),
+            *("ec2:GetEbsEncryptionByDefault", "ec2:GetEbsDefaultKmsKeyId"),
+            *("s3:GetEncryptionConfiguration", "cloudtrail:LookupEvents"),
+            *("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
+            "cloudtrail:GetEventSelectors",
+        ),
+    )
+    owns = ("GetUserPolicy", "ListUserPolicies", "ListAttachedUserPolicies", "ListGroupsForUser")
+    groups = ("GetGroupPolicy", "ListGroupPolicies", "ListAttachedGroupPolicies")
+    roles = ("GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies")
+    managed = ("GetPolicy", "GetPolicyVersion")
+    yield _Need("Own", [f"iam:{name}" for name in (*owns, *groups, *roles, *managed)])
+    listing = (*lists, "imagebuilder:ListImagePipelines", "imagebuilder:ListComponentBuildVersions")
+    yield _Need("Resources", (*listing, *gets, *_READS))
+    keys = ("kms:ListKeys", "kms:ListAliases", "kms:DescribeKey", "kms:ListResourceTags")
+    yield _Need("Keys", keys)
+    everything = scope.by_image_builder((scope.image_builder("*"),))
+    opened = {**everything, "StringLike": {CONTEXT_KEY: scope.image_builder("*")}}
+    yield _Need("Open", ("kms:Decrypt",), ("*",), opened)
+
+
 def _create_key(scope: _Scope) -> Iterator[_Need]:
     if scope.makes_key:
         yield _Need("New", ("kms:CreateKey",), conditions=scope.new)
@@ -460,4 +505,5 @@ _NEEDS: Final[Mapping[str, Callable[[_Scope], Iterator[_Need]]]] = {
     "05_revoke_access": _revoke_access,
     "06_clean_up": _clean_up,
     EMERGENCY: _emergency_stop,
+    SCORECARD: _scorecard,
 }

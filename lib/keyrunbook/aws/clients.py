@@ -140,8 +140,8 @@ class Clients:
     @property
     def authorities(self) -> str | None:
         """The file of certificates that the endpoints' are checked by; None: the SDK's own."""
-        given = self._options.get("verify")
-        return given or self._session._session.get_config_variable("ca_bundle")
+        given: str | None = self._options.get("verify")
+        return given or self._session._session.get_config_variable("ca_bundle") or None
 
     @property
     def endpoint(self) -> str:

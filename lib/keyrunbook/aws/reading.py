@@ -32,6 +32,16 @@ BY_NAME: Final[Mapping[tuple[str, str], bool]] = {
 }
 """The operations whose first word does not say whether they only read."""
 
+OF_OTHERS: Final[frozenset[tuple[str, str]]] = frozenset(
+    {
+        ("ec2", "GetEbsDefaultKmsKeyId"),
+        ("ec2", "GetEbsEncryptionByDefault"),
+        ("macie2", "GetMacieSession"),
+        ("sso-admin", "ListInstances"),
+    }
+)
+"""The reads of services of which nothing else is called: the rest of them is not decided."""
+
 
 def reads(service: str, operation: str, parameters: Mapping[str, Any] | None = None) -> bool:
     """Whether the operation of that service, by its name in AWS (``DescribeKey``), only reads.
@@ -43,6 +53,8 @@ def reads(service: str, operation: str, parameters: Mapping[str, Any] | None = N
     """
     if (service, operation) == QUERY:
         return _SELECT.match((parameters or {}).get("QueryString", "")) is not None
+    if (service, operation) in OF_OTHERS:
+        return True
     known = BY_NAME.get((service, operation))
     return first_word(operation) in WORDS.get(service, ()) if known is None else known
 

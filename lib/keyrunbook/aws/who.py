@@ -116,7 +116,26 @@ def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operat
         service_control=() if clients.sandbox else None,
         resource_control=() if clients.sandbox else None,
     )
-    return Operator(principal, key_arn, policies, tuple(unknown.malformed))
+    return Operator(principal, key.arn, policies, (*unknown.malformed, *key.malformed))
+
+
+def own_policies(clients: Clients) -> Iterable[Policy]:
+    """The operator's own policies: inline, attached, and its groups'.
+
+    Raises ClientError where they may not be read, MalformedPolicy, and LookupError for a federated
+    user, whose policies nobody can read.
+    """
+    kind, _, rest = clients.identity.arn.split(":", 5)[5].partition("/")
+    iam = clients("iam")
+    try:
+        if kind == "user":
+            yield from _of_user(iam, rest.rpartition("/")[2])
+        elif kind == "assumed-role":
+            yield from _policies(iam, "role", rest.split("/")[0], iam.get_role_policy)
+        else:
+            raise LookupError(f"nobody can read the policies of {clients.identity.arn}")
+    except _Malformed as error:
+        raise MalformedPolicy(str(error)) from error
 
 
 def _boundary(iam: Any, owner: Mapping[str, Any]) -> list[Policy]:

@@ -17,6 +17,7 @@ from keyrunbook.cli.common import COULD_NOT_BE_DONE, EXIT_STATUSES, INTERRUPTED
 from keyrunbook.cli.directly import emergency_stop, restore, revoke
 from keyrunbook.cli.lab import lab
 from keyrunbook.cli.permissions import permissions
+from keyrunbook.cli.preflight import preflight
 from keyrunbook.cli.proving import prove
 from keyrunbook.cli.running import plan, resume, run
 from keyrunbook.cli.sandbox import sandbox
@@ -45,6 +46,7 @@ def runbook() -> None:
     runbook lab            the same notebooks, to read and run by hand
     runbook runs           the runs so far, and how each ended
     runbook show           the story of one run
+    runbook preflight      the account, by AWS's recommendations on data protection
     runbook prove          prove it for a workflow that is there, whoever made it
     runbook revoke         take the role's access away; `runbook restore` gives it back
     runbook emergency-stop disable the key; --undo enables it
@@ -60,6 +62,7 @@ for _command in (
     lab,
     runs,
     show,
+    preflight,
     prove,
     revoke,
     restore,

@@ -48,6 +48,11 @@ Exit status:
     help="AWS partition. Default: the Region's.",
 )
 @click.option("--emergency", is_flag=True, help="Also what `runbook emergency-stop` needs.")
+@click.option(
+    "--scorecard",
+    is_flag=True,
+    help="What `runbook preflight` reads instead; none of it is needed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the policy, and nothing on stderr.")
 def permissions(
     steps: str | None,
@@ -57,6 +62,7 @@ def permissions(
     region: str | None,
     partition: str | None,
     emergency: bool,
+    scorecard: bool,
     as_json: bool,
 ) -> None:
     """Print the IAM policy that lets an operator do the steps on AWS, and no more.
@@ -72,17 +78,20 @@ def permissions(
       runbook permissions --account 111122223333 --region us-west-2 --json > operator.json
     """
     from keyrunbook.execution.selection import parse_selection
-    from keyrunbook.permissions import EMERGENCY, operator_policy, warnings
+    from keyrunbook.permissions import EMERGENCY, SCORECARD, operator_policy, warnings
     from keyrunbook.steps import STEPS
 
     parameters, _ = load(pairs, file, {} if region is None else {"region": region})
     chosen = STEPS if steps is None else parse_selection(steps, STEPS).steps
     names = (*chosen, EMERGENCY) if emergency else chosen
+    what = ", ".join(name[:2] for name in chosen)
+    if scorecard:
+        chosen, names, what = (), (SCORECARD,), "the scorecard (runbook preflight)"
     policy = operator_policy(names, parameters, _where(parameters, account, partition))
     if not as_json:
         click.echo(
-            f"# The operator's permissions for {', '.join(name[:2] for name in chosen)}: "
-            "make it a managed policy of whoever runs them.",
+            f"# The operator's permissions for {what}: make it a managed policy of whoever runs "
+            "them.",
             err=True,
         )
         for warning in warnings(chosen, parameters):

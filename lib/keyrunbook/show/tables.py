@@ -32,6 +32,7 @@ SIGNS = {
     "pass": "✓ pass",
     "fail": "✗ fail",
     "not checked": "? not checked",
+    "not checkable": "– not checkable",
     "ALLOWED": "✓ ALLOWED",
     "DENIED": "✗ DENIED",
     "UNKNOWN": "? UNKNOWN",

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from keyrunbook.aws import mutate
+from keyrunbook.aws import mutate, protection
 from keyrunbook.aws.refusals import code_of
 from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
+from keyrunbook.permissions import EMERGENCY, SCORECARD, Where, actions
 from keyrunbook.plan import Applied, Plan
-from keyrunbook.steps import trails
+from keyrunbook.scorecard import Scorecard, judge
+from keyrunbook.steps import STEPS, trails
 from keyrunbook.steps.common import keep, passed
-from keyrunbook.steps.events import history
+from keyrunbook.steps.events import history, history_of, whose
 
 if TYPE_CHECKING:
+    from keyrunbook.aws.clients import Clients
     from keyrunbook.session import Run
 
 STEP = "00_preflight"
@@ -97,11 +100,6 @@ def verify(run: Run) -> Findings:
             "the endpoint is not AWS's: the sandbox answers on this machine only",
         ),
         trails.finding(run),
-        Finding(
-            "The account follows the data-protection recommendations",
-            "not checked",
-            "the scorecard of all recommendations is not part of this version",
-        ),
     ]
     kept = keep(run, findings)
     if kept.failed():
@@ -116,3 +114,23 @@ def _answers(service: str, refusal: str | None) -> Finding:
         refusal or "one read was answered",
         "Give the operator the permission that the error names.",
     )
+
+
+def scorecard(run: Run) -> Scorecard:
+    """AWS's recommendations on data protection, each judged; kept in the ledger.
+
+    Its findings do not stop the run, and are not among those of `verify`.
+    """
+    card = scorecard_of(run.clients, run.parameters)
+    run.record("scorecard", findings=[row.to_dict() for row in card.rows])
+    return card
+
+
+def scorecard_of(clients: Clients, parameters: Parameters) -> Scorecard:
+    """The scorecard of the clients' account and Region. Reads only; what is refused says so."""
+    history_of(clients, parameters.lookup_calls)  # LookupEvents from here on passes its limiter
+    who = clients.identity
+    where = Where(who.partition, clients.region, who.account)
+    needed = actions((*STEPS, EMERGENCY, SCORECARD), parameters, where)
+    facts = protection.read(clients, necessary=needed, fips_wanted=bool(parameters.use_fips))
+    return judge(facts, f"account {who.account}, {clients.region}", whose(clients))
