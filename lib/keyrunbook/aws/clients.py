@@ -18,6 +18,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.loaders import Loader, create_loader
 
 from keyrunbook.aws import fips
 from keyrunbook.aws.reading import reads
@@ -203,6 +204,24 @@ def _config(mode: Literal["standard", "adaptive"], answer_s: float, **more: Any)
     )
 
 
+@cache
+def _models(data_path: str | None) -> Loader:
+    """What reads the SDK's models of services and endpoints: one for all sessions of the process.
+
+    It keeps what it has read, and to read it takes most of the time that a new client takes.
+    """
+    return create_loader(data_path)
+
+
+def _session(
+    core: botocore.session.Session, models: Loader, region: str | None = None
+) -> boto3.Session:
+    core.register_component("data_loader", models)
+    session = boto3.Session(botocore_session=core, region_name=region)
+    models.search_paths[:] = dict.fromkeys(models.search_paths)  # each session adds boto3's again
+    return session
+
+
 @lru_cache(maxsize=1)
 def sandbox_clients(
     handoff: Handoff,
@@ -225,7 +244,7 @@ def sandbox_clients(
         }
     )
     core.set_credentials(handoff.access_key_id, handoff.secret_access_key)
-    session = boto3.Session(botocore_session=core)
+    session = _session(core, _models(None))
     return Clients(
         session,
         region or handoff.region,
@@ -261,7 +280,7 @@ def aws_session(
     core = botocore.session.Session(profile=profile)
     core.set_config_variable("sts_regional_endpoints", "regional")
     try:
-        session = boto3.Session(botocore_session=core, region_name=region)
+        session = _session(core, _models(core.get_config_variable("data_path")), region)
         with_fips = core.get_config_variable("use_fips_endpoint") if use_fips is None else use_fips
     except ProfileNotFound as error:
         raise ParameterError(

@@ -10,6 +10,7 @@ import botocore.session
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ConnectionClosedError
+from botocore.loaders import JSONFileLoader
 from keyrunbook.aws import fips
 from keyrunbook.aws.clients import (
     MAX_ATTEMPTS,
@@ -43,6 +44,20 @@ def hosts(clients: Clients) -> dict[str, str]:
 
 
 # Sending again
+
+
+def test_the_sdk_s_models_are_read_once_for_all_sessions(
+    on_aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read them takes most of the time that a new client takes."""
+    aws_clients(None, "us-west-2")("kms")
+    read: list[str] = []
+    monkeypatch.setattr(JSONFileLoader, "load_file", lambda _, path: read.append(path))
+    first, second = (aws_clients(None, "us-west-2") for _ in range(2))
+    assert first("kms") is not second("kms")
+    assert read == []
+    models = first._session._session.get_component("data_loader")
+    assert len(set(models.search_paths)) == len(models.search_paths)
 
 
 def test_on_aws_the_retries_adapt(on_aws: None) -> None:
