@@ -21,7 +21,9 @@ from iamaccess import (
     decide,
     parse_policy,
 )
+from iamaccess.explain import Explanation, explain, not_read
 
+from keyrunbook import mending
 from keyrunbook import policies as build
 from keyrunbook.findings import Finding
 from keyrunbook.proof import ARN_KEY, MESSAGE_KEY
@@ -33,7 +35,11 @@ OPERATOR = "operator, by Image Builder"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One question and its answer: may `principal` do `action` on the key for `what`?"""
+    """One question and its answer: may `principal` do `action` on the key for `what`?
+
+    `why` is one sentence. `more` says of what is not allowed what nearly allowed it, nearest first,
+    and, where it is wanted, the smallest change of this project's statements that would.
+    """
 
     principal: str
     action: str
@@ -41,6 +47,9 @@ class Cell:
     wanted: bool
     outcome: Outcome
     why: str
+    more: tuple[str, ...] = ()
+    was: Outcome | None = None
+    """What it was at an earlier look, where the two are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +63,22 @@ class Matrix:
     malformed: tuple[str, ...] = ()
     """The policies in AWS that the judge takes for malformed, each with what is wrong and where."""
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        from keyrunbook.show.tables import matrix_table
+    def since(self, before: Matrix) -> Matrix:
+        """The same answers, those that changed since `before` marked with what they were."""
+        was = {(one.principal, one.action, one.what): one.outcome for one in before.cells}
+        cells = tuple(
+            replace(one, was=was.get((one.principal, one.action, one.what))) for one in self.cells
+        )
+        return replace(self, cells=cells)
 
-        return matrix_table(self).mimebundle()
+    def unread(self) -> str:
+        """The layers that nobody could read, as a person knows them."""
+        return not_read(self.not_read)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from keyrunbook.show.access import MatrixView
+
+        return MatrixView(self).mimebundle()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +95,8 @@ class Read:
     policies: Policies
     refused: tuple[str, ...] = ()
     malformed: tuple[str, ...] = ()
+    ours: mending.Ours | None = None
+    """What this run's two statements name, where a run asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +112,26 @@ class Operator:
     malformed: tuple[str, ...] = ()
 
 
-def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> tuple[Outcome, str]:
-    """Whether `operator` could change the key's policy again under `key_policy`, and why.
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Whether the operator could change the key's policy again, and why.
+
+    `mend` is the smallest change of the planned policy under which it could, where there is one;
+    `unread` names the layers that were not read.
+    """
+
+    outcome: Outcome
+    why: str
+    mend: mending.Mend | None = None
+    unread: str = ""
+
+    def __str__(self) -> str:
+        told = "" if not self.unread or "not read: " in self.why else f"; not read: {self.unread}"
+        return f"{self.why}{told}"
+
+
+def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> Control:
+    """Whether `operator` could change the key's policy again under `key_policy`.
 
     Control policies of an organization, which nobody can read from within an account, are left
     out: they are not what a key policy changes.
@@ -98,14 +139,18 @@ def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> tuple[Ou
     try:
         policy = parse_policy(dict(key_policy), kind="resource", name="planned key policy")
     except MalformedPolicy as error:
-        return Outcome.UNKNOWN, f"KMS will judge the document: {error}"
+        return Control(Outcome.UNKNOWN, f"KMS will judge the document: {error}")
     layers = replace(operator.policies, resource=[policy])
     request = Request(operator.principal, "kms:PutKeyPolicy", operator.key_arn)
-    decision, why = _decision(request, layers)
-    outcome = _by_what_was_read(decision) if decision else Outcome.UNKNOWN
-    if outcome is Outcome.UNKNOWN and operator.malformed:
+    answer = answered(request, layers)
+    why, unread = answer.why, not_read(answer.not_given)
+    if answer.outcome is Outcome.UNKNOWN and operator.malformed:
         why += f"; malformed by the judge: {'; '.join(operator.malformed)}"
-    return outcome, why
+    if answer.outcome is Outcome.ALLOWED:
+        return Control(answer.outcome, why, None, unread)
+    account = operator.key_arn.split(":")[4]
+    mend = mending.mend_control(request, layers, key_policy, account)
+    return Control(answer.outcome, why, mend, unread)
 
 
 def decided(read: Read | None, operator: Operator) -> Matrix:
@@ -114,8 +159,8 @@ def decided(read: Read | None, operator: Operator) -> Matrix:
     `operator` has the key's policy and grants among its policies.
     """
     role = _of_role(read) if read else Matrix((), ())
-    own, not_read = _of_operator(operator)
-    unread = tuple(dict.fromkeys((*role.not_read, *not_read)))
+    own, own_unread = _of_operator(operator)
+    unread = tuple(dict.fromkeys((*role.not_read, *own_unread)))
     malformed = (*(read.malformed if read else ()), *operator.malformed)
     return Matrix(
         (*role.cells, *own),
@@ -131,15 +176,22 @@ def _of_operator(operator: Operator) -> tuple[list[Cell], tuple[str, ...]]:
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_forward_access_sessions.html
     """
     cells = []
-    not_read: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     for request in operator_requests(operator):
-        decision, why = _decision(request, operator.policies)
-        not_read = decision.not_given if decision else not_read
-        outcome = _by_what_was_read(decision) if decision else Outcome.UNKNOWN
+        answer = answered(request, operator.policies)
+        unread = answer.not_given or unread
         cells.append(
-            Cell(OPERATOR, request.action, "a workflow of this account", True, outcome, why)
+            Cell(
+                OPERATOR,
+                request.action,
+                "a workflow of this account",
+                True,
+                answer.outcome,
+                answer.why,
+                answer.more,
+            )
         )
-    return cells, not_read
+    return cells, unread
 
 
 def operator_requests(operator: Operator) -> list[Request]:
@@ -183,19 +235,15 @@ def _of_role(read: Read) -> Matrix:
         ("no encryption context", None, False),
     )
     cells = []
-    not_read: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     for what, context, wanted in questions:
         for action in build.ACTIONS:
-            decision, why = _ask(read, action, context)
-            not_read = decision.not_given if decision else not_read
-            outcome = _by_what_was_read(decision) if decision else Outcome.UNKNOWN
-            cells.append(Cell(ROLE, action, what, wanted, outcome, why))
-    return Matrix(tuple(cells), not_read)
-
-
-def _ask(read: Read, action: str, context: str | None) -> tuple[Decision | None, str]:
-    pairs = {} if context is None else _pairs(context)
-    return _decision(Request(_session(read), action, read.key_arn, pairs), read.policies)
+            pairs = {} if context is None else _pairs(context)
+            request = Request(_session(read), action, read.key_arn, pairs)
+            answer = answered(request, read.policies, read.ours if wanted else None)
+            unread = answer.not_given or unread
+            cells.append(Cell(ROLE, action, what, wanted, answer.outcome, answer.why, answer.more))
+    return Matrix(tuple(cells), unread)
 
 
 def _session(read: Read) -> Principal:
@@ -216,12 +264,39 @@ def _pairs(context: str) -> dict[str, ContextValue]:
     }
 
 
-def _decision(request: Request, policies: Policies) -> tuple[Decision | None, str]:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A decision for people: its outcome by what was read, why in one sentence, and more.
+
+    `not_given` are the layers that were not read.
+    """
+
+    outcome: Outcome
+    why: str
+    more: tuple[str, ...] = ()
+    not_given: tuple[str, ...] = ()
+
+
+def answered(request: Request, policies: Policies, ours: mending.Ours | None = None) -> Answer:
+    """Decide `request` and say why; with `ours` also what would mend a refusal."""
     try:
         decision = decide(request, policies)
     except Unsupported as element:
-        return None, f"not decided: {element}"
-    return decision, _why(decision)
+        return Answer(Outcome.UNKNOWN, f"not decided: {element}")
+    told = explain(request, policies, decision)
+    outcome = _by_what_was_read(decision)
+    mend = None
+    if ours is not None and outcome is not Outcome.ALLOWED:
+        mend = mending.mend(request, policies, ours)
+    more = (*_near(told), *([f"would be allowed by: {mend}"] if mend else []))
+    return Answer(outcome, told.sentence, more, decision.not_given)
+
+
+def _near(told: Explanation) -> list[str]:
+    """The nearest misses, and what would settle what is not known, a line each."""
+    misses = [f"{'nearest' if n == 0 else 'then'}: {one}" for n, one in enumerate(told.misses)]
+    settles = [f"what would settle it: {'; '.join(told.settles)}"] if told.settles else []
+    return [*misses, *settles]
 
 
 def _by_what_was_read(decision: Decision) -> Outcome:
@@ -237,30 +312,9 @@ def _by_what_was_read(decision: Decision) -> Outcome:
     return decision.outcome
 
 
-_LAYERS = {
-    "identity": "its own policies",
-    "resource": "the key policy",
-    "grant": "a grant",
-    "boundary": "the permissions boundary",
-    "session": "the session policy",
-}
-
-
-def _why(decision: Decision) -> str:
-    layer = _LAYERS.get(decision.layer or "", decision.layer or "")
-    if (statement := decision.statement) is not None:
-        if decision.layer == "grant":
-            return f"{layer}: {statement.policy}"
-        policy = statement.policy.rsplit("/", 1)[-1]  # of a managed one this is the ARN
-        return f"{layer}: {statement.sid or f'statement {statement.index + 1} of {policy}'}"
-    if decision.reason == "unknown":
-        return f"not read: {', '.join(decision.unknown)}"
-    return f"nothing in {layer} allows it"
-
-
 def findings(matrix: Matrix) -> list[Finding]:
     """One finding for what the role must be able to do, one for what must stay closed."""
-    unread = f"; not read: {', '.join(matrix.not_read)}" if matrix.not_read else ""
+    unread = f"; not read: {matrix.unread()}" if matrix.not_read else ""
     if matrix.refused:
         unread += f"; the operator lacks {', '.join(matrix.refused)}"
     if matrix.malformed:
@@ -376,14 +430,14 @@ def _root_may_change(statement: Mapping[str, Any], key_arn: str, account: str) -
     root = Principal("root", f"arn:{_fields(key_arn)[0]}:iam::{account}:root", account)
     policy = {"Version": build.VERSION, "Statement": [statement]}
     layers = Policies((), [parse_policy(policy, kind="resource")], (), (), (), (), ())
-    decision = decide(Request(root, "kms:PutKeyPolicy", key_arn), layers)
+    request = Request(root, "kms:PutKeyPolicy", key_arn)
+    if answered(request, layers).outcome is Outcome.ALLOWED:
+        return "works", "administrators can change the policy again"
+    mend = mending.mend_control(request, layers, policy, account)
     return (
-        ("works", "administrators can change the policy again")
-        if decision.outcome is Outcome.ALLOWED
-        else (
-            "locks out",
-            "it matches no key, so nobody could change the policy again; KMS refuses",
-        )
+        "locks out",
+        "it matches no key, so nobody could change the policy again; KMS refuses. Mended by: "
+        f"{mend}",
     )
 
 

@@ -130,16 +130,19 @@ def _check_lock_out(run: Run, plan: Plan) -> None:
     for change in planned:
         key_arn = str(change.parameters.get("KeyId", f"arn:{place}:key/new"))
         operator = who.operator(run.clients, who.planned(key_arn))
-        outcome, why = keeps_control(operator, json.loads(change.parameters["Policy"]))
-        if outcome is Outcome.DENIED:
+        control = keeps_control(operator, json.loads(change.parameters["Policy"]))
+        if control.outcome is Outcome.DENIED:
             raise LockOut(
                 f"{change.call} was not sent: under its policy {run.identity.arn} could not "
-                f"change the policy of {key_arn} again ({why}).",
-                "Keep a statement, or a permission of the operator's own, that allows "
+                f"change the policy of {key_arn} again ({control}).",
+                f"It could with this: {control.mend}."
+                if control.mend
+                else "Keep a statement, or a permission of the operator's own, that allows "
                 "kms:PutKeyPolicy.",
             )
-        if outcome is Outcome.UNKNOWN:
-            run.record("lock_out_check", call=change.call, outcome=outcome.value, why=why)
+        if control.outcome is Outcome.UNKNOWN:
+            said = {"outcome": control.outcome.value, "why": str(control)}
+            run.record("lock_out_check", call=change.call, **said)
 
 
 def _check_current(run: Run) -> None:

@@ -212,23 +212,36 @@ def findings_table(findings: Findings) -> Table:
 
 
 def matrix_table(matrix: Matrix) -> Table:
-    """Who may do what, and which statement says so."""
-    from keyrunbook.access import ROLE
-
+    """Who may do what, and why: which statement says so, or what nearly does."""
     rows = [
-        (cell.principal, cell.action, cell.what, SIGNS[cell.outcome.value], cell.why)
+        (
+            cell.principal,
+            cell.action,
+            cell.what,
+            SIGNS[cell.outcome.value],
+            SIGNS[cell.was.value] if cell.was not in (None, cell.outcome) else "",
+            cell.why,
+            "\n".join(cell.more),
+        )
         for cell in matrix.cells
     ]
+    columns = ("principal", "action", "for", "decision", "was", "because", "nearest")
+    return Table("Who may use the key", columns, rows, matrix_note(matrix))
+
+
+def matrix_note(matrix: Matrix) -> str:
+    """What to know of all answers: what they rest on, and what was not read."""
+    from keyrunbook.access import ROLE
+
     if all(cell.principal != ROLE for cell in matrix.cells):
         note = "There is no execution role yet."
     elif matrix.not_read:
-        note = f"Decided by what was read; not read: {', '.join(matrix.not_read)}."
+        note = f"Decided by what was read; not read: {matrix.unread()}."
     else:
         note = "Decided from the policies; only a build would be an observation."
     if matrix.malformed:
         note += f" Malformed by the judge, so not known: {'; '.join(matrix.malformed)}."
-    columns = ("principal", "action", "for", "decision", "because of")
-    return Table("Who may use the key", columns, rows, note)
+    return note
 
 
 def printed_table(printed: Printed) -> Table:

@@ -30,9 +30,9 @@ def test_an_operator_is_taken_for_what_it_is(
     clients: Clients, monkeypatch: pytest.MonkeyPatch, arn: str, kind: str, outcome: Outcome
 ) -> None:
     monkeypatch.setitem(clients.__dict__, "identity", Identity(arn, ACCOUNT))
-    operator = who.operator(clients, KEY, planned=True)
+    operator = who.operator(clients, who.planned(KEY))
     assert operator.principal.kind == kind
-    decided, _ = keeps_control(operator, administrators_policy("aws", ACCOUNT))
+    decided = keeps_control(operator, administrators_policy("aws", ACCOUNT)).outcome
     assert decided is outcome
 
 
@@ -70,7 +70,7 @@ def test_a_policy_that_the_judge_takes_for_malformed_is_not_known_and_named(
     key = clients("kms").create_key()["KeyMetadata"]["Arn"]
     answers_with(clients(service), operation, **{field: document})
 
-    read = who.read(clients, key, role)
+    read = who.read(clients, who.key_side(clients, key), role)
     assert read is not None
     [why] = read.malformed
     assert why.startswith(f"{name}: ")
@@ -78,7 +78,7 @@ def test_a_policy_that_the_judge_takes_for_malformed_is_not_known_and_named(
     layer = {"kms": "resource", "iam": "identity"}[service]
     assert getattr(read.policies, layer) is None
 
-    matrix = decided(read, who.operator(clients, key))
+    matrix = decided(read, who.operator(clients, who.key_side(clients, key)))
     assert matrix.malformed == (why,)
     assert why in matrix_table(matrix).text().replace("\n", " ")
     assert all(why in finding.evidence for finding in findings(matrix))
@@ -91,7 +91,7 @@ def test_an_operator_whose_own_policy_is_not_known_is_told_why(clients: Clients)
         "GetPolicyVersion",
         PolicyVersion={"Document": MALFORMED_TEXT, "VersionId": "v1"},
     )
-    operator = who.operator(clients, KEY, planned=True)
-    outcome, why = keeps_control(operator, administrators_policy("aws", ACCOUNT))
-    assert outcome is Outcome.UNKNOWN
-    assert "malformed by the judge: arn:aws:iam::aws:policy/AdministratorAccess: " in why
+    operator = who.operator(clients, who.planned(KEY))
+    control = keeps_control(operator, administrators_policy("aws", ACCOUNT))
+    assert control.outcome is Outcome.UNKNOWN
+    assert "malformed by the judge: arn:aws:iam::aws:policy/AdministratorAccess: " in control.why
