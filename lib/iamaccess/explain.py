@@ -191,7 +191,7 @@ class _Case:
             return f"the root user may {action}: nothing that was read limits it"
         told = f"{_place(layer, statement, action)} allows {action}"
         if layer == "identity" and (by := self._delegation()) is not None:
-            told += f"; the {_noun('resource', action)} lets it count (statement {_name(by)})"
+            told += self._counts(by)
         return told
 
     def _nothing(self, layer: Layer) -> str:
@@ -199,23 +199,24 @@ class _Case:
         action = self.request.action
         if layer == "resource":
             noun = _noun("resource", action)
-            told = f"no statement of the {noun} allows {action} to {self.request.principal.arn}"
+            told = f"no statement of the {noun} allows {action} to this principal"
             account = self.request.principal.account
             if account is None:
                 return told
             if account != self.facts.owner:
-                return f"{told}, and the resource is of the account {self.facts.owner}"
+                return f"{told}, which is not of the account {self.facts.owner}"
             return f"{told}, and none lets the account's identity policies count"
         if layer == "identity":
-            told = f"no identity policy of {self.request.principal.arn} allows {action}"
-            if (by := self._delegation()) is not None:
-                noun = _noun("resource", action)
-                told += f"; the {noun} would let it count (statement {_name(by)})"
-            return told
+            by = self._delegation()
+            return f"no identity policy allows {action}{self._counts(by) if by else ''}"
         noun = _noun(layer, action)
         if layer in ("service_control", "resource_control"):
             return f"{noun}s allow {action} not at every level"
-        return f"the {noun} limits {self.request.principal.arn}, and does not allow {action}"
+        return f"the {noun} limits this principal, and does not allow {action}"
+
+    def _counts(self, by: StatementRef) -> str:
+        noun = _noun("resource", self.request.action)
+        return f"; the {noun} lets identity policies count (statement {_name(by)})"
 
     def of_unknown(self, decision: Decision, read: Decision) -> str:
         """One sentence for UNKNOWN: what was read, and what could still turn it."""

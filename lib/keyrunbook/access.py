@@ -21,7 +21,7 @@ from iamaccess import (
     decide,
     parse_policy,
 )
-from iamaccess.explain import Explanation, explain, not_read
+from iamaccess.explain import explain, not_read
 
 from keyrunbook import mending
 from keyrunbook import policies as build
@@ -37,8 +37,9 @@ OPERATOR = "operator, by Image Builder"
 class Cell:
     """One question and its answer: may `principal` do `action` on the key for `what`?
 
-    `why` is one sentence. `more` says of what is not allowed what nearly allowed it, nearest first,
-    and, where it is wanted, the smallest change of this project's statements that would.
+    `why` is one sentence. Of what is not allowed, `near` are the statements that nearly allowed it,
+    nearest first, and `mend` is the smallest change of this project's statements that would, where
+    it is wanted. `settles` says what would turn UNKNOWN into an answer.
     """
 
     principal: str
@@ -47,7 +48,9 @@ class Cell:
     wanted: bool
     outcome: Outcome
     why: str
-    more: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    mend: str = ""
+    settles: str = ""
     was: Outcome | None = None
     """What it was at an earlier look, where the two are compared."""
 
@@ -180,17 +183,7 @@ def _of_operator(operator: Operator) -> tuple[list[Cell], tuple[str, ...]]:
     for request in operator_requests(operator):
         answer = answered(request, operator.policies)
         unread = answer.not_given or unread
-        cells.append(
-            Cell(
-                OPERATOR,
-                request.action,
-                "a workflow of this account",
-                True,
-                answer.outcome,
-                answer.why,
-                answer.more,
-            )
-        )
+        cells.append(_cell(OPERATOR, request, "a workflow of this account", True, answer))
     return cells, unread
 
 
@@ -242,8 +235,22 @@ def _of_role(read: Read) -> Matrix:
             request = Request(_session(read), action, read.key_arn, pairs)
             answer = answered(request, read.policies, read.ours if wanted else None)
             unread = answer.not_given or unread
-            cells.append(Cell(ROLE, action, what, wanted, answer.outcome, answer.why, answer.more))
+            cells.append(_cell(ROLE, request, what, wanted, answer))
     return Matrix(tuple(cells), unread)
+
+
+def _cell(principal: str, request: Request, what: str, wanted: bool, answer: Answer) -> Cell:
+    return Cell(
+        principal,
+        request.action,
+        what,
+        wanted,
+        answer.outcome,
+        answer.why,
+        answer.near,
+        str(answer.mend or ""),
+        answer.settles,
+    )
 
 
 def _session(read: Read) -> Principal:
@@ -266,14 +273,16 @@ def _pairs(context: str) -> dict[str, ContextValue]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A decision for people: its outcome by what was read, why in one sentence, and more.
+    """A decision for people: its outcome by what was read, and why in one sentence.
 
-    `not_given` are the layers that were not read.
+    `not_given` are the layers that were not read; the rest is as a `Cell` has it.
     """
 
     outcome: Outcome
     why: str
-    more: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    mend: mending.Mend | None = None
+    settles: str = ""
     not_given: tuple[str, ...] = ()
 
 
@@ -283,20 +292,27 @@ def answered(request: Request, policies: Policies, ours: mending.Ours | None = N
         decision = decide(request, policies)
     except Unsupported as element:
         return Answer(Outcome.UNKNOWN, f"not decided: {element}")
-    told = explain(request, policies, decision)
+    why = explain(request, policies, decision)
     outcome = _by_what_was_read(decision)
     mend = None
     if ours is not None and outcome is not Outcome.ALLOWED:
         mend = mending.mend(request, policies, ours)
-    more = (*_near(told), *([f"would be allowed by: {mend}"] if mend else []))
-    return Answer(outcome, told.sentence, more, decision.not_given)
+    return Answer(
+        outcome,
+        why.sentence,
+        tuple(map(str, why.misses)),
+        mend,
+        "; ".join(why.settles),
+        decision.not_given,
+    )
 
 
-def _near(told: Explanation) -> list[str]:
-    """The nearest misses, and what would settle what is not known, a line each."""
-    misses = [f"{'nearest' if n == 0 else 'then'}: {one}" for n, one in enumerate(told.misses)]
-    settles = [f"what would settle it: {'; '.join(told.settles)}"] if told.settles else []
-    return [*misses, *settles]
+def told(answer: Answer | Cell) -> list[str]:
+    """Why, what nearly allowed it, what would mend it, what would settle it: a line each."""
+    near = [f"{'nearest' if n == 0 else 'then'}: {one}" for n, one in enumerate(answer.near)]
+    mend = [f"mended by this: {answer.mend}"] if answer.mend else []
+    settles = [f"settled by: {answer.settles}"] if answer.settles else []
+    return [answer.why, *near, *mend, *settles]
 
 
 def _by_what_was_read(decision: Decision) -> Outcome:

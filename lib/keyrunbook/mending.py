@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from iamaccess import MalformedPolicy, Policies, Policy, Request, decide, parse_policy
 
-from keyrunbook import policies
+from keyrunbook import policies, wording
 
 MOST: Final = 3
 """How many elements of one statement a small edit changes at most."""
@@ -31,8 +31,8 @@ Do = Literal["change", "remove", "add"]
 class Mend:
     """One edit of a policy: `do` it to the statement of that name.
 
-    `elements` are those that change, each with what it says and what it would say (None: absent).
-    `document` is the policy as the edit leaves it.
+    `elements` are those that change, each with what it says and what it would say (None: absent);
+    `added` is the statement that is put in. `document` is the policy as the edit leaves it.
     """
 
     policy: str
@@ -40,12 +40,14 @@ class Mend:
     do: Do
     elements: tuple[tuple[str, Any, Any], ...]
     document: policies.Document
+    added: policies.Document | None = None
 
     def __str__(self) -> str:
         if self.do == "remove":
             return f"take the statement {self.statement!r} out of the {self.policy}"
-        if self.do == "add":
-            return f"put the statement {self.statement!r} into the {self.policy}"
+        if self.added is not None:
+            said = wording.in_words(self.added)
+            return f"put the statement {self.statement!r} into the {self.policy}: it {said}"
         edits = "; ".join(_edit(*one) for one in self.elements)
         return f"in the {self.policy}, statement {self.statement!r}: {edits}"
 
@@ -211,7 +213,7 @@ def _smallest(
                     return
     after = becoming([*(one for one in statements if one.get("Sid") != target["Sid"]), target])
     if allows(after):
-        yield Mend(policy, str(target["Sid"]), "add", (), after)
+        yield Mend(policy, str(target["Sid"]), "add", (), after, target)
 
 
 Element = tuple[str, Any, Any]

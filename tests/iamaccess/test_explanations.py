@@ -100,8 +100,8 @@ SENTENCES = [
     ),
     pytest.param(
         asked(WORKFLOW, DELEGATES, **OWN_LAYER),
-        "ALLOWED: identity policy 'Own', statement 1 allows kms:Decrypt; the key policy lets it "
-        "count (statement 'Allow access for key administrators')",
+        "ALLOWED: identity policy 'Own', statement 1 allows kms:Decrypt; the key policy lets "
+        "identity policies count (statement 'Allow access for key administrators')",
         id="by an identity policy",
     ),
     pytest.param(
@@ -112,19 +112,19 @@ SENTENCES = [
     ),
     pytest.param(
         asked(None),
-        f"DENIED: no statement of the key policy allows kms:Decrypt to {SESSION.arn}, and none "
+        "DENIED: no statement of the key policy allows kms:Decrypt to this principal, and none "
         "lets the account's identity policies count",
         id="no path",
     ),
     pytest.param(
         asked(None, DELEGATES),
-        f"DENIED: no identity policy of {SESSION.arn} allows kms:Decrypt; the key policy would "
-        "let it count (statement 'Allow access for key administrators')",
+        "DENIED: no identity policy allows kms:Decrypt; the key policy lets identity policies "
+        "count (statement 'Allow access for key administrators')",
         id="delegated",
     ),
     pytest.param(
         asked(boundary=BOUNDARY),
-        f"DENIED: the permissions boundary limits {SESSION.arn}, and does not allow kms:Decrypt",
+        "DENIED: the permissions boundary limits this principal, and does not allow kms:Decrypt",
         id="boundary",
     ),
     pytest.param(
@@ -142,8 +142,8 @@ SENTENCES = [
             DELEGATES,
             who=Principal("user", "arn:aws:iam::444455556666:user/U", "444455556666"),
         ),
-        "DENIED: no statement of the key policy allows kms:Decrypt to "
-        f"arn:aws:iam::444455556666:user/U, and the resource is of the account {ACCOUNT}",
+        "DENIED: no statement of the key policy allows kms:Decrypt to this principal, which is not "
+        f"of the account {ACCOUNT}",
         id="another account's",
     ),
     pytest.param(
@@ -159,9 +159,9 @@ SENTENCES = [
     ),
     pytest.param(
         asked(WORKFLOW, DELEGATES, identity=None),
-        f"UNKNOWN: not settled (no identity policy of {SESSION.arn} allows kms:Decrypt; the key "
-        "policy would let it count (statement 'Allow access for key administrators')); not read: "
-        "identity policies",
+        "UNKNOWN: not settled (no identity policy allows kms:Decrypt; the key policy lets identity "
+        "policies count (statement 'Allow access for key administrators')); not read: identity "
+        "policies",
         id="identity policies were not read",
     ),
 ]

@@ -115,7 +115,7 @@ def test_why_names_the_policy_of_a_statement_without_a_sid() -> None:
     )
     table = decided(None, user(DELEGATES, identity=[managed]))
     own = "identity policy 'AdministratorAccess', statement 1 allows kms:"
-    by = "; the key policy lets it count (statement 'Allow access for key administrators')"
+    by = "; the key policy lets identity policies count (statement 'Allow access for key administrators')"
     whys = {f"{own}{action}{by}" for action in ("Decrypt", "GenerateDataKey")}
     assert {cell.why for cell in table.cells} == whys
 

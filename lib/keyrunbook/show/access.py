@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from iamaccess import Outcome
 
 from keyrunbook import wording
+from keyrunbook.access import told
 from keyrunbook.plan import POLICIES
 from keyrunbook.show.tables import SIGNS, Table, matrix_note, matrix_table
 
@@ -80,7 +81,7 @@ def _header(name: str, scope: str) -> str:
 def _answer(cell: Cell | None) -> str:
     if cell is None:
         return f'<td style="{_CELL}">–</td>'
-    reason = "\n".join((cell.why, *cell.more))
+    reason = "\n".join(told(cell))
     was = ""
     if cell.was not in (None, cell.outcome):
         was = f"<br>was {escape(SIGNS[cell.was.value])}"

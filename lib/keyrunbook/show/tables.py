@@ -221,11 +221,16 @@ def matrix_table(matrix: Matrix) -> Table:
             SIGNS[cell.outcome.value],
             SIGNS[cell.was.value] if cell.was not in (None, cell.outcome) else "",
             cell.why,
-            "\n".join(cell.more),
+            "; then ".join(cell.near),
+            cell.mend,
+            cell.settles,
         )
         for cell in matrix.cells
     ]
-    columns = ("principal", "action", "for", "decision", "was", "because", "nearest")
+    columns = (
+        *("principal", "action", "for", "decision", "was"),
+        *("because", "nearest miss", "mended by", "settled by"),
+    )
     return Table("Who may use the key", columns, rows, matrix_note(matrix))
 
 
