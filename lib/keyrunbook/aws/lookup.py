@@ -15,15 +15,18 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import botocore.session
 import filelock
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -36,9 +39,42 @@ CALLS_PER_SECOND: Final = 2
 PAGE: Final = 50
 REACH: Final = timedelta(days=90)
 """The API's limits: calls a second in an account and Region, records a page, days back."""
+SAMPLE: Final = 4
+"""Pages of a span after which it is believed how many it seems to have."""
 
 _FORGOTTEN_S: Final = 86_400
 _MARGIN_S: Final = 0.05  # the network may bring two calls closer together than they were sent
+
+
+@cache
+def recorded_in(source: str, region: str) -> str:
+    """The Region whose Event history has the events of a service that is called in `region`.
+
+    That of the endpoint: IAM has one in a partition, and its events are there alone. STS's are
+    recorded where it was asked, and the runbook's clients ask that of their Region. `source` is
+    as records have it, ``iam.amazonaws.com``. Which Region that is, the AWS SDK's table tells;
+    raises RunbookError for a partition of which it does not.
+
+    Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html#cloudtrail-concepts-global-service-events
+    """
+    if source != IAM:
+        return region
+    for partition in botocore.session.Session().get_data("endpoints")["partitions"]:
+        iam = partition["services"].get("iam")
+        if iam is not None and re.fullmatch(partition["regionRegex"], region):
+            return str(iam["endpoints"][iam["partitionEndpoint"]]["credentialScope"]["region"])
+    raise RunbookError(
+        f"In which Region the events of IAM are recorded for {region} is not known.",
+        "Look for them in the log files of a trail of all Regions.",
+    )
+
+
+def seconds_for(calls: int) -> int:
+    """How long so many calls take at least, in seconds."""
+    return math.ceil(calls / CALLS_PER_SECOND)
+
+
+IAM: Final = "iam.amazonaws.com"
 
 
 class Limiter(Protocol):
@@ -174,7 +210,8 @@ class LookupSource:
 
     Every attempt on the wire passes `limiter`, the AWS SDK's own retries too. `clock` is the
     service's time. `max_calls` caps one search. `remark` is added to the source's name: whose
-    endpoint it is, where it is not AWS's.
+    endpoint it is, where it is not AWS's. `estimated` is told how many calls a search seems to
+    take, once a page of each span was read.
     """
 
     def __init__(
@@ -187,11 +224,13 @@ class LookupSource:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         max_calls: int = 240,
         remark: str = "",
+        estimated: Callable[[int], None] = lambda calls: None,
     ) -> None:
         self.name = f"CloudTrail Event history of {account} in {region}{remark}"
         self._client = client
         self._clock = clock
         self._max_calls = max_calls
+        self._estimated = estimated
         event, mine = "before-send.cloudtrail.LookupEvents", "keyrunbook-limiter"
         client.meta.events.unregister(event, unique_id=mine)
         client.meta.events.register_first(event, _Hold(limiter), unique_id=mine)
@@ -200,17 +239,18 @@ class LookupSource:
         """Ask for each of `spans`, page by page, and say how far they were answered.
 
         A span is incomplete when it reaches back further than Event history does, when the cap
-        of calls was met, or when it held a record that could not be read; such records are in
-        `Searched.malformed`. A record that is found by two spans is given once.
+        of calls was met, or would surely be, or when it held a record that could not be read; such
+        records are in `Searched.malformed`. How many calls it takes is estimated by the pages that
+        were read: the more of a span's time they cover, the fewer are left. A record that is found
+        by two spans is given once.
 
         Raises:
             AwsRefused: AWS answered with an error, throttling that outlasted the retries included.
             Unreachable: the endpoint did not answer.
             ValueError: a span of every record, which LookupEvents cannot be asked for.
         """
-        search = _Search(self._client, self._clock(), self._max_calls)
-        for span in spans:
-            search.span(span)
+        search = _Search(self._client, self._clock(), self._max_calls, self._estimated)
+        search.all(spans)
         records = sorted(
             (record for same_id in search.records.values() for record in same_id),
             key=lambda record: (record.time, record.event_id),
@@ -239,10 +279,49 @@ class _Hold:
         self._limiter.wait()
 
 
-class _Search:
-    """One search under way."""
+class _Asked:
+    """One span, as far as it was asked: how many pages, and how far back they go."""
 
-    def __init__(self, client: Any, at: datetime, max_calls: int) -> None:
+    def __init__(self, span: Span, since: datetime) -> None:
+        self.span = span
+        self.since = since
+        self.pages = 0
+        self.more = True
+        self._oldest: datetime | None = None
+        self.request: dict[str, Any] = {
+            "LookupAttributes": [
+                {"AttributeKey": span.attribute, "AttributeValue": span.value},
+            ],
+            "StartTime": since.astimezone(UTC),
+            "EndTime": _whole_second_after(span.until),
+            "MaxResults": PAGE,
+        }
+
+    def took(self, page: Mapping[str, Any]) -> None:
+        """Note a page: the newest events come first."""
+        self.pages += 1
+        times = [event["EventTime"] for event in page.get("Events", ()) if "EventTime" in event]
+        self._oldest = min(times, default=self._oldest)
+        self.more = bool(page.get("NextToken"))
+        if self.more:
+            self.request["NextToken"] = page["NextToken"]
+
+    @property
+    def estimated(self) -> int:
+        """How many pages it has in all, if its events are spread evenly over its time."""
+        if not self.more or self._oldest is None:
+            return self.pages + self.more
+        passed = max(self.span.until - self._oldest, timedelta(seconds=1))  # records' precision
+        pages = math.ceil(self.pages * (self.span.until - self.since) / passed)
+        return max(self.pages + 1, pages)
+
+
+class _Search:
+    """One search under way: first a page of each span, which tells how many there will be."""
+
+    def __init__(
+        self, client: Any, at: datetime, max_calls: int, estimated: Callable[[int], None]
+    ) -> None:
         self.at = at
         self.calls = 0
         self.records: dict[str, list[Record]] = {}
@@ -250,8 +329,29 @@ class _Search:
         self.why: dict[Span, str] = {}
         self._client = client
         self._max_calls = max_calls
+        self._estimated = estimated
 
-    def span(self, span: Span) -> None:
+    def all(self, spans: Sequence[Span]) -> None:
+        """Ask for all of them, or say of which not, and why."""
+        asked = [_Asked(span, since) for span in spans if (since := self._reached(span))]
+        if len(asked) > self._max_calls:
+            return self._stop(asked, f"needs {len(asked)} calls or more")
+        for one in asked:
+            self._page(one)
+        calls = sum(one.estimated for one in asked)
+        self._estimated(calls)
+        for one in asked:
+            while one.more:
+                calls = sum(one.estimated for one in asked)
+                if self.calls >= self._max_calls:
+                    return self._stop(asked, "stopped at")
+                if one.pages >= SAMPLE and calls > self._max_calls:
+                    return self._stop(asked, f"needs {_told(calls)}")
+                self._page(one)
+        return None
+
+    def _reached(self, span: Span) -> datetime | None:
+        """When to begin with a span; None where all of it is out of reach."""
         if span.value is None:
             raise ValueError("LookupEvents is asked for one event name or event source at a time")
         reach = self.at - REACH
@@ -261,36 +361,28 @@ class _Search:
                 f"Event history reaches back to {reach.isoformat(timespec='seconds')} only; "
                 "a trail's log files in S3, or Athena over them, may hold older records."
             )
-        if since > span.until:
-            return
-        request: dict[str, Any] = {
-            "LookupAttributes": [{"AttributeKey": span.attribute, "AttributeValue": span.value}],
-            "StartTime": since.astimezone(UTC),
-            "EndTime": _whole_second_after(span.until),
-            "MaxResults": PAGE,
-        }
-        while True:
-            if self.calls >= self._max_calls:
-                self.why[span] = (
-                    f"The search stopped at its cap of {self._max_calls} calls; a trail's log "
-                    "files in S3, or Athena over them, hold the same records and are quicker."
-                )
-                return
-            page = self._call(request)
-            for event in page.get("Events", ()):
-                self._take(event, span)
-            token = page.get("NextToken")
-            if not token:
-                return
-            request["NextToken"] = token
+        return since if since <= span.until else None
 
-    def _call(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _stop(self, asked: Sequence[_Asked], why: str) -> None:
+        """Leave what is not answered, and say what would answer it."""
+        than = "" if why.startswith("stopped") else ", more than"
+        for one in asked:
+            if one.more:
+                self.why[one.span] = (
+                    f"The search {why}{than} its cap of {self._max_calls} calls (lookup_calls); a "
+                    "trail's log files in S3 (--source trail, or s3://…), or Athena over them "
+                    "(--source athena:…), hold the same records and are quicker."
+                )
+
+    def _page(self, asked: _Asked) -> None:
         self.calls += 1
         try:
-            answer: Mapping[str, Any] = self._client.lookup_events(**request)
+            page: Mapping[str, Any] = self._client.lookup_events(**asked.request)
         except (ClientError, BotoCoreError) as error:
             raise explain(error) from error
-        return answer
+        for event in page.get("Events", ()):
+            self._take(event, asked.span)
+        asked.took(page)
 
     def _take(self, event: Mapping[str, Any], span: Span) -> None:
         event_id = event.get("EventId") or "without id"
@@ -307,6 +399,10 @@ class _Search:
         same_id = self.records.setdefault(record.event_id, [])
         if record not in same_id:
             same_id.append(record)
+
+
+def _told(calls: int) -> str:
+    return f"about {calls} calls, {seconds_for(calls)} seconds"
 
 
 def _whole_second_after(time: datetime) -> datetime:

@@ -26,10 +26,12 @@ from keyrunbook.aws.lookup import (
     CALLS_PER_SECOND,
     PAGE,
     REACH,
+    SAMPLE,
     FileLimiter,
     Found,
     LookupSource,
     limiter_for,
+    recorded_in,
     runtime_directory,
 )
 from keyrunbook.errors import AwsRefused, RunbookError, Unreachable
@@ -319,16 +321,62 @@ def test_two_records_of_one_id_that_differ_are_both_given(stub: Stubber) -> None
 def test_over_its_cap_the_search_stops_and_says_so(stub: Stubber) -> None:
     keys = Span("EventName", "GenerateDataKey", DECRYPTS.since, NOW)
     answer(stub, asked(DECRYPTS), event(record("1")), token="a")
-    answer(stub, asked(DECRYPTS, NextToken="a"), event(record("2")), token="b")
-    searched = (found := source(stub, max_calls=2).search([DECRYPTS, keys])).searched
-    assert ids(found) == ["1", "2"]
-    assert searched.calls == 2
-    assert searched.incomplete == (DECRYPTS, keys)
-    assert "stopped at its cap of 2 calls" in searched.why_incomplete
+    answer(stub, asked(keys), event(record("2")))
+    answer(stub, asked(DECRYPTS, NextToken="a"), event(record("3")), token="b")
+    searched = (found := source(stub, max_calls=3).search([DECRYPTS, keys])).searched
+    assert ids(found) == ["1", "2", "3"]
+    assert searched.calls == 3
+    assert searched.incomplete == (DECRYPTS,)
+    assert "stopped at its cap of 3 calls" in searched.why_incomplete
     assert "S3" in searched.why_incomplete
     assert "Athena" in searched.why_incomplete
     assert not searched.complete
     assert not searched.covers("kms.amazonaws.com", "Decrypt", DECRYPTS.since, NOW)
+
+
+def test_with_fewer_calls_than_spans_nothing_is_asked(stub: Stubber) -> None:
+    keys = Span("EventName", "GenerateDataKey", DECRYPTS.since, NOW)
+    searched = source(stub, max_calls=1).search([DECRYPTS, keys]).searched
+    assert (searched.calls, searched.incomplete) == (0, (DECRYPTS, keys))
+    assert "needs 2 calls or more, more than its cap of 1 calls" in searched.why_incomplete
+
+
+def at(seconds: float) -> dict[str, Any]:
+    """An event of so many seconds before the span's end."""
+    return {**event(record(f"{seconds}")), "EventTime": NOW - timedelta(seconds=seconds)}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "estimate"),
+    [
+        (None, 2),  # a page without events tells nothing, but that there is another
+        (300, 2),
+        (150, 2),
+        (100, 3),
+        (1, 300),  # five minutes
+        (0, 300),  # records tell whole seconds
+    ],
+)
+def test_what_a_search_takes_is_estimated_by_the_first_page(
+    stub: Stubber, seconds: float | None, estimate: int
+) -> None:
+    answer(stub, asked(DECRYPTS), *([] if seconds is None else [at(seconds)]), token="a")
+    answer(stub, asked(DECRYPTS, NextToken="a"))
+    told: list[int] = []
+    found = source(stub, estimated=told.append).search([DECRYPTS])
+    assert told == [estimate]
+    assert found.searched.complete
+
+
+def test_a_search_that_would_surely_be_over_its_cap_stops_early(stub: Stubber) -> None:
+    for page in range(SAMPLE):
+        request = asked(DECRYPTS) if not page else asked(DECRYPTS, NextToken="a")
+        answer(stub, request, at(page + 1), token="a")
+    searched = source(stub, max_calls=100).search([DECRYPTS]).searched
+    assert (searched.calls, searched.incomplete) == (SAMPLE, (DECRYPTS,))
+    assert "needs about 300 calls, 150 seconds, more than its cap of 100" in searched.why_incomplete
+    for other in ("--source trail", "s3://", "--source athena:", "lookup_calls"):
+        assert other in searched.why_incomplete
 
 
 def test_the_cap_met_on_the_last_page_leaves_nothing_out(stub: Stubber) -> None:
@@ -395,6 +443,29 @@ def test_a_refusal_is_the_run_s_error(stub: Stubber, code: str) -> None:
     with pytest.raises(AwsRefused, match=f"AWS refused LookupEvents: {code}: No") as caught:
         source(stub).search([DECRYPTS])
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("event_source", "region", "recorded"),
+    [
+        ("iam.amazonaws.com", "us-west-2", "us-east-1"),
+        ("iam.amazonaws.com", "us-east-1", "us-east-1"),
+        ("iam.amazonaws.com", "cn-northwest-1", "cn-north-1"),
+        ("iam.amazonaws.com", "us-gov-east-1", "us-gov-west-1"),
+        ("sts.amazonaws.com", "us-west-2", "us-west-2"),
+        ("kms.amazonaws.com", "us-west-2", "us-west-2"),
+        ("imagebuilder.amazonaws.com", "eu-central-1", "eu-central-1"),
+    ],
+)
+def test_iam_is_recorded_in_the_partition_s_region_all_else_where_it_is_asked(
+    event_source: str, region: str, recorded: str
+) -> None:
+    assert recorded_in(event_source, region) == recorded
+
+
+def test_where_iam_is_recorded_in_an_unknown_partition_is_not_guessed() -> None:
+    with pytest.raises(RunbookError, match="eusc-de-east-1 is not known"):
+        recorded_in("iam.amazonaws.com", "eusc-de-east-1")
 
 
 # Against the sandbox
@@ -484,3 +555,24 @@ def test_an_endpoint_that_does_not_answer() -> None:
     lookup = LookupSource(client, ACCOUNT, REGION, Counted(), clock=lambda: NOW)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
         lookup.search([DECRYPTS])
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("service", "call"), [("iam", "ListAccountAliases"), ("sts", "GetCallerIdentity")]
+)
+def test_an_event_is_where_it_is_looked_for_and_not_elsewhere(
+    clients: Clients, tmp_path: Path, service: str, call: str
+) -> None:
+    since = clients.now() - MINUTE
+    clients("iam").list_account_aliases()
+    clients("sts").get_caller_identity()
+    span = Span("EventName", call, since, clients.now() + MINUTE)
+    home = recorded_in(f"{service}.amazonaws.com", REGION)
+    seen = {}
+    for region in (REGION, "us-east-1", "eu-west-1"):
+        held = FileLimiter(tmp_path / f"{region}.json")
+        client = clients("cloudtrail", region)
+        found = LookupSource(client, ACCOUNT, region, held, clock=clients.now).search([span])
+        seen[region] = {one.region for one in found.records}
+    assert seen == {region: {home} if region == home else set() for region in seen}
