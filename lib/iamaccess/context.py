@@ -1,0 +1,60 @@
+"""The condition keys that follow from who asks and for what: IAM puts them into each request.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from iamaccess.model import ContextValue, Principal, Request
+from iamaccess.principals import ACCOUNT
+
+_TYPES: Final[Mapping[str, str]] = {
+    "root": "Account",
+    "user": "User",
+    "role": "AssumedRole",
+    "session": "AssumedRole",
+    "anonymous": "Anonymous",
+}
+
+
+def derived(request: Request) -> dict[str, ContextValue]:
+    """The keys that a request surely has; those that its own context holds are not among them.
+
+    For a role, or a session of one, `aws:PrincipalArn` is the role's ARN, path included. For KMS
+    there is `kms:CallerAccount` too.
+    """
+    keys = _of_principal(request.principal)
+    if request.action.lower().startswith("kms:") and request.principal.account:
+        keys["kms:CallerAccount"] = request.principal.account
+    if owner := request.resource_account or _owner(request.resource):
+        keys["aws:ResourceAccount"] = owner
+    told = {key.lower() for key in request.context}
+    return {key: value for key, value in keys.items() if key.lower() not in told}
+
+
+def _owner(arn: str) -> str | None:
+    fields = arn.split(":", 5)
+    return fields[4] if len(fields) == 6 and ACCOUNT.fullmatch(fields[4]) else None
+
+
+def _of_principal(who: Principal) -> dict[str, ContextValue]:
+    if who.kind == "service":
+        return {"aws:PrincipalIsAWSService": True, "aws:PrincipalServiceName": who.arn}
+    keys: dict[str, ContextValue] = {
+        "aws:PrincipalIsAWSService": False,
+        "aws:PrincipalType": _TYPES[who.kind],
+    }
+    if who.kind != "anonymous":
+        keys["aws:PrincipalArn"] = who.role_arn or who.arn
+    if who.account:
+        keys["aws:PrincipalAccount"] = who.account
+    if who.kind == "user":
+        keys["aws:username"] = who.arn.rsplit("/", 1)[-1]
+    if who.unique_id and who.kind == "user":
+        keys["aws:userid"] = who.unique_id
+    if who.unique_id and who.kind == "session":
+        keys["aws:userid"] = f"{who.unique_id}:{who.arn.rsplit('/', 1)[-1]}"
+    return keys

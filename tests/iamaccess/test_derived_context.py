@@ -1,0 +1,76 @@
+"""The condition keys that follow from who asks and for what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from iamaccess import Principal, Request
+from iamaccess.context import derived
+
+ACCOUNT = "111122223333"
+KEY = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/teams/R"
+SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/R/s"
+COMMON = {"kms:CallerAccount": ACCOUNT, "aws:PrincipalAccount": ACCOUNT}
+
+
+@pytest.mark.parametrize(
+    ("principal", "keys"),
+    [
+        (
+            Principal("session", SESSION, ACCOUNT, ROLE, "AROA1"),
+            {
+                **COMMON,
+                "aws:PrincipalArn": ROLE,
+                "aws:PrincipalType": "AssumedRole",
+                "aws:PrincipalIsAWSService": False,
+                "aws:userid": "AROA1:s",
+            },
+        ),
+        (
+            Principal("user", f"arn:aws:iam::{ACCOUNT}:user/x/U", ACCOUNT, None, "AIDA1"),
+            {
+                **COMMON,
+                "aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:user/x/U",
+                "aws:PrincipalType": "User",
+                "aws:PrincipalIsAWSService": False,
+                "aws:username": "U",
+                "aws:userid": "AIDA1",
+            },
+        ),
+        (
+            Principal("root", f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT),
+            {
+                **COMMON,
+                "aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:root",
+                "aws:PrincipalType": "Account",
+                "aws:PrincipalIsAWSService": False,
+            },
+        ),
+        (
+            Principal("service", "s3.amazonaws.com", None),
+            {"aws:PrincipalIsAWSService": True, "aws:PrincipalServiceName": "s3.amazonaws.com"},
+        ),
+        (
+            Principal("anonymous", "anonymous", None),
+            {"aws:PrincipalIsAWSService": False, "aws:PrincipalType": "Anonymous"},
+        ),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Principal) else "",
+)
+def test_the_keys_of_a_principal(principal: Principal, keys: dict[str, Any]) -> None:
+    found = derived(Request(principal, "kms:Decrypt", KEY))
+    assert found == {**keys, "aws:ResourceAccount": ACCOUNT}
+
+
+def test_what_the_request_tells_is_not_told_again() -> None:
+    who = Principal("root", f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)
+    found = derived(Request(who, "s3:GetObject", "arn:aws:s3:::b/o", {"AWS:principalARN": "x"}))
+    assert found == {
+        "aws:PrincipalAccount": ACCOUNT,
+        "aws:PrincipalType": "Account",
+        "aws:PrincipalIsAWSService": False,
+    }
+    owned = derived(Request(who, "s3:GetObject", "arn:aws:s3:::b/o", {}, "444455556666"))
+    assert owned["aws:ResourceAccount"] == "444455556666"
