@@ -53,8 +53,63 @@ class _Malformed(Exception):
     """A policy of AWS's that the judge cannot read: its name, what is wrong, and where."""
 
 
-def read(clients: Clients, key_arn: str, role_name: str) -> Read | None:
-    """The role's and the key's policies, or None when there is no such role."""
+@dataclass(frozen=True, slots=True)
+class KeySide:
+    """What of a decision is the key's: its policy and its grants, None where not known.
+
+    `text` is the policy as KMS gives it. `refused` names the permissions for want of which
+    something was not read, `malformed` the policy that the judge could not read, and why.
+    """
+
+    arn: str
+    text: str | None
+    policy: list[Policy] | None
+    grants: list[Grant] | None
+    refused: tuple[str, ...] = ()
+    malformed: tuple[str, ...] = ()
+
+
+def key_side(clients: Clients, key_arn: str, text: str | None = None) -> KeySide:
+    """Read the key's policy, unless its text was read already, and its grants."""
+    kms, unknown = clients("kms"), _Unknown()
+    policy = {"KeyId": key_arn, "PolicyName": "default"}
+    text = text or unknown.unless_read(lambda: kms.get_key_policy(**policy)["Policy"])
+    pages = kms.get_paginator("list_grants").paginate(KeyId=key_arn)
+    grants = unknown.unless_read(lambda: [one for page in pages for one in page["Grants"]])
+    return as_read(key_arn, text, grants)
+
+
+def as_read(key_arn: str, text: str | None, grants: Iterable[Mapping[str, Any]] | None) -> KeySide:
+    """The key's side, of the policy's text and the grants as KMS gave them; None was refused."""
+    unknown = _Unknown()
+    policy = None
+    if text is None:
+        unknown.refused.append("kms:GetKeyPolicy")
+    else:
+        policy = unknown.unless_read(lambda: [_parsed(text, "resource", "key policy")])
+    if grants is None:
+        unknown.refused.append("kms:ListGrants")
+    return KeySide(
+        key_arn,
+        text,
+        policy,
+        None if grants is None else [_grant(one, key_arn) for one in grants],
+        tuple(unknown.refused),
+        tuple(unknown.malformed),
+    )
+
+
+def planned(key_arn: str) -> KeySide:
+    """The side of a key whose policy is still to be put: it is not read, and need not be there.
+
+    Grants do not matter then, since none allows kms:PutKeyPolicy.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
+    """
+    return KeySide(key_arn, None, None, [])
+
+
+def read(clients: Clients, key: KeySide, role_name: str) -> Read | None:
+    """The role's policies beside the key's, or None when there is no such role."""
     iam = clients("iam")
     try:
         role = iam.get_role(RoleName=role_name)["Role"]
@@ -66,25 +121,21 @@ def read(clients: Clients, key_arn: str, role_name: str) -> Read | None:
     known = unknown.unless_read
     policies = Policies(
         identity=known(lambda: list(_policies(iam, "role", role_name, iam.get_role_policy))),
-        resource=known(lambda: [_key_policy(clients("kms"), key_arn)]),
-        grants=known(lambda: list(_grants(clients("kms"), key_arn))),
+        resource=key.policy,
+        grants=key.grants,
         boundary=known(lambda: _boundary(iam, role)),
         session=(),
         service_control=() if clients.sandbox else None,
         resource_control=() if clients.sandbox else None,
     )
-    refused = tuple(dict.fromkeys(unknown.refused))
-    return Read(role["Arn"], role["RoleId"], key_arn, policies, refused, tuple(unknown.malformed))
+    refused = tuple(dict.fromkeys((*unknown.refused, *key.refused)))
+    malformed = (*unknown.malformed, *key.malformed)
+    return Read(role["Arn"], role["RoleId"], key.arn, policies, refused, malformed)
 
 
-def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operator:
-    """The operator with its own policies and the key's; what it may not read is not known.
-
-    With `planned` the key's policy is another one, to be put in its place: the key is not read,
-    and need not be there. Grants do not matter then, since none allows kms:PutKeyPolicy.
-    Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
-    """
-    who, iam, kms = clients.identity, clients("iam"), clients("kms")
+def operator(clients: Clients, key: KeySide) -> Operator:
+    """The operator with its own policies beside the key's; what it may not read is not known."""
+    who, iam = clients.identity, clients("iam")
     kind, _, rest = who.arn.split(":", 5)[5].partition("/")
     unknown = _Unknown()
     known = unknown.unless_read
@@ -109,8 +160,8 @@ def operator(clients: Clients, key_arn: str, *, planned: bool = False) -> Operat
         principal = Principal("session", who.arn, who.account)
     policies = Policies(
         identity=identity,
-        resource=None if planned else known(lambda: [_key_policy(kms, key_arn)]),
-        grants=() if planned else known(lambda: list(_grants(kms, key_arn))),
+        resource=key.policy,
+        grants=key.grants,
         boundary=None if owner is None else known(lambda: _boundary(iam, owner)),
         session=() if kind in ("user", "root") else None,  # nobody can read a session's policy
         service_control=() if clients.sandbox else None,
@@ -176,11 +227,6 @@ def _identity(document: Any, name: str) -> Policy:
     return _parsed(text, "identity", name)
 
 
-def _key_policy(kms: Any, key_arn: str) -> Policy:
-    text = kms.get_key_policy(KeyId=key_arn, PolicyName="default")["Policy"]
-    return _parsed(text, "resource", "key policy")
-
-
 def _parsed(text: Any, kind: Literal["identity", "resource"], name: str) -> Policy:
     try:
         return parse_policy(text, kind=kind, name=name)
@@ -188,15 +234,13 @@ def _parsed(text: Any, kind: Literal["identity", "resource"], name: str) -> Poli
         raise _Malformed(f"{name}: {error}") from error
 
 
-def _grants(kms: Any, key_arn: str) -> Iterable[Grant]:
-    for page in kms.get_paginator("list_grants").paginate(KeyId=key_arn):
-        for grant in page["Grants"]:
-            constraints = grant.get("Constraints", {})
-            yield Grant(
-                grant["GrantId"],
-                grant["GranteePrincipal"],
-                frozenset(grant["Operations"]),
-                constraints.get("EncryptionContextSubset"),
-                constraints.get("EncryptionContextEquals"),
-                key_arn,
-            )
+def _grant(grant: Mapping[str, Any], key_arn: str) -> Grant:
+    constraints = grant.get("Constraints", {})
+    return Grant(
+        grant["GrantId"],
+        grant["GranteePrincipal"],
+        frozenset(grant["Operations"]),
+        constraints.get("EncryptionContextSubset"),
+        constraints.get("EncryptionContextEquals"),
+        key_arn,
+    )

@@ -6,6 +6,8 @@ notebook that nobody sees, the digest is given by the parameter `approve`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -13,33 +15,42 @@ from botocore.exceptions import ClientError
 from keyrunbook.aws import approval
 from keyrunbook.plan import Plan
 from keyrunbook.show.sentence import Sentence
+from keyrunbook.show.widgets import bundle
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
 
 
+_NOT_NEEDED = "No approval is needed: this is the sandbox."
 _ASKS = "? Waits for approval: type the account's number or alias, then press Approve."
 
 
 class Approving:
     """A step's plan, all that it would change, and whether it is approved.
 
-    Shown on AWS before that, it is stored in the run, and there is a button to approve it.
+    Shown on AWS before that, it is stored in the run, and there is a button to approve it. A plan
+    that takes many reads can be given as what makes it: then it is made where it is needed.
     """
 
-    def __init__(self, run: Run, whole: Plan) -> None:
+    def __init__(self, run: Run, whole: Plan | Callable[[Run], Plan]) -> None:
         self._run = run
-        self._whole = whole
+        self._given = whole
         self._digest = ""
+
+    @cached_property
+    def _whole(self) -> Plan:
+        return self._given(self._run) if callable(self._given) else self._given
 
     def words(self) -> str:
         """How it stands, as one sentence."""
+        if callable(self._given) and not approval.is_needed(self._run):
+            return _NOT_NEEDED
         if not len(self._whole):
             return "Nothing to approve: nothing would be changed."
         if approval.is_approved(self._run, self._whole):
             return "✓ Approved: the next cell may apply it."
         if not approval.is_needed(self._run):
-            return "No approval is needed: this is the sandbox."
+            return _NOT_NEEDED
         account = self._run.identity.account
         return (
             f"? Waits for approval, account {account}. Without a person: set "
@@ -99,11 +110,5 @@ class Approving:
         words = self.words()
         if not words.startswith("?"):
             return Sentence(words)._repr_mimebundle_()
-        shown, metadata = _bundle(self.form(), **more)
+        shown, metadata = bundle(self.form(), **more)
         return {**shown, **Sentence(words)._repr_mimebundle_()}, metadata
-
-
-def _bundle(form: Any, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ipywidgets shows, with its metadata."""
-    shown = form._repr_mimebundle_(**more)
-    return shown if isinstance(shown, tuple) else (shown, {})

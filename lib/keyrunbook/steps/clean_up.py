@@ -61,7 +61,7 @@ class State:
 def observe(run: Run) -> State:
     """Look at each thing that the ledger says this run made, and at who else uses it."""
     facts = run.facts()
-    key = presence.key(run, facts["key_arn"])
+    alias, key = _alias(run, facts["key_arn"])
     if key is None:
         raise StepFailed(f"The key {facts['key_arn']} of this run is not there any more.", GONE)
     key_made = bool(presence.made(run, "kms:CreateKey"))
@@ -74,7 +74,7 @@ def observe(run: Run) -> State:
     used = key if key_made and _goes(key) else None
     return State(
         workflows,
-        _alias(run, key["Arn"]),
+        alias,
         role,
         grant,
         key,
@@ -121,13 +121,13 @@ def _shared(run: Run, role: str) -> tuple[str, ...]:
     return tuple(name for name in presence.role_policies(run, role) if name != own)
 
 
-def _alias(run: Run, key_arn: str) -> str | None:
-    """The alias that this run made, while it names the run's key."""
+def _alias(run: Run, key_arn: str) -> tuple[str | None, dict[str, Any] | None]:
+    """The alias that this run made, while it names the run's key; and that key's metadata."""
     for name in (one["AliasName"] for one in presence.made(run, "kms:CreateAlias")):
         key = presence.key(run, name)
         if key is not None and key["Arn"] == key_arn:
-            return str(name)
-    return None
+            return str(name), key
+    return None, presence.key(run, key_arn)
 
 
 def forecast(run: Run) -> Forecast:

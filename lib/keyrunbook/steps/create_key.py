@@ -83,7 +83,8 @@ def observe(run: Run) -> State:
             "Leave key_arn out, or start a new run.",
         )
     wanted = known or given
-    key = presence.key(run, wanted) if wanted else None
+    alias = presence.key(run, run.parameters.key_alias)
+    key = _described(run, wanted, alias) if wanted else None
     if known and key is None:
         raise StepFailed(f"The key {known} of this run is not there any more.", "Start a new run.")
     if wanted and key is None:
@@ -91,7 +92,6 @@ def observe(run: Run) -> State:
             f"There is no key {wanted} in {run.region}.",
             "Correct key_arn, or leave it out to have a key created.",
         )
-    alias = presence.key(run, run.parameters.key_alias)
     return State(
         place(run),
         key,
@@ -99,6 +99,13 @@ def observe(run: Run) -> State:
         alias["KeyId"] if alias else None,
         bool(presence.made(run, "kms:CreateKey")),
     )
+
+
+def _described(run: Run, key_arn: str, alias: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The key's metadata, or None; that of the alias, where it names the key."""
+    if alias is not None and alias["Arn"] == key_arn:
+        return alias
+    return presence.key(run, key_arn)
 
 
 def plan(state: State, parameters: Parameters) -> Plan:

@@ -283,8 +283,8 @@ def delete_role_policy(state: State, why: str) -> Change:
 def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes; remember the role and the policies."""
     applied = mutate.apply(run, plan, lambda: forecast(run).plan)
-    state = observe(run)
-    run.learn(role_name=state.role_name, role_arn=state.role_arn)
+    name = role_name(run.parameters.execution_role)
+    run.learn(role_name=name, role_arn=presence.role(run, name))
     return applied
 
 
@@ -292,7 +292,7 @@ def verify(run: Run) -> Findings:
     """Read both policies again, and decide what they allow the role."""
     state = observe(run)
     role_arn = state.role_arn or ""
-    matrix = who_may(run)
+    matrix = who_may(run, state)
     return keep(
         run,
         [
@@ -341,12 +341,16 @@ def _made_by_hand(state: State, role_arn: str) -> list[Finding]:
     ]
 
 
-def who_may(run: Run) -> access.Matrix:
-    """Who may use the key for what, decided from the policies as they are now."""
+def who_may(run: Run, state: State | None = None, key: who.KeySide | None = None) -> access.Matrix:
+    """Who may use the key for what, decided from the policies as they are now.
+
+    `state` holds the key's policy, `key` its grants too, where they were read already.
+    """
     facts = run.facts()
     name = facts.get("role_name") or role_name(run.parameters.execution_role)
-    key_arn = facts["key_arn"]
-    return access.decided(who.read(run.clients, key_arn, name), who.operator(run.clients, key_arn))
+    text = None if state is None else state.key_policy_text
+    key = key or who.key_side(run.clients, facts["key_arn"], text)
+    return access.decided(who.read(run.clients, key, name), who.operator(run.clients, key))
 
 
 def as_printed(run: Run) -> access.Printed:

@@ -120,15 +120,16 @@ def look(
             found.workflow += named or ()
     if key is not None:
         arn = key["Arn"]
+        # First, before what follows makes more of them; a use after it GetKeyLastUsage tells of.
+        records = found.read(lambda: _records(found, key), "records of the key's uses")
         found.key += found.read(lambda: _statements(run, arn, policy), "the key's policy") or ()
         found.key += found.read(lambda: _grants(run, arn), "the key's grants") or ()
         found.key += found.read(lambda: _aliases(run, arn), "the key's aliases") or ()
         last = found.read(lambda: _last_usage(run, key["Arn"]), "GetKeyLastUsage") or {}
-        listed = inventory.workflows(run)
+        listed = inventory.workflows(run, key)
         found.key_unknown.extend(listed.not_known)
         found.at.append("workflows under the key")
         found.key += [(arn, "is under the key") for arn in listed.under if arn not in _ours(run)]
-        records = found.read(lambda: _records(found, key), "records of the key's uses")
         found.key += _by_records(run, records or ())
         found.key += _by_last_usage(run, last, records or ())
     use = Use(
@@ -230,8 +231,9 @@ def _last_usage(run: Run, key_arn: str) -> dict[str, Any]:
 
 def _records(found: _Look, key: Mapping[str, Any]) -> list[Record]:
     """The records of successful uses of the key since it was made, as far as they are in reach."""
-    run, skew = found.run, CLOCK_SKEW[found.run.target]
-    since, until = key["CreationDate"] - skew, run.now() + skew
+    run = found.run
+    since = key["CreationDate"].replace(microsecond=0)  # by KMS's clock, as its records
+    until = run.now() + CLOCK_SKEW[run.target]
     spans = (
         [Span("EventSource", KMS, since, until)]
         if until - since <= _SHORT

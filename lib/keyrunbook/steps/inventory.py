@@ -7,6 +7,7 @@ of them may have a policy that counts, where the key policy delegates to the acc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
+from iamaccess import Grant
 
 from keyrunbook import paths
 from keyrunbook.access import OPERATOR, ROLE
@@ -75,13 +77,14 @@ class Workflows:
         )
 
 
-def workflows(run: Run) -> Workflows:
+def workflows(run: Run, key: Mapping[str, Any] | None = None) -> Workflows:
     """The workflow builds of the account and Region that are under the run's key.
 
-    Each that is not older than the key is read by GetWorkflow, which needs kms:Decrypt.
+    Each that is not older than the key is read by GetWorkflow, which needs kms:Decrypt. `key` is
+    the key's metadata, where it was read already.
     """
     key_arn = run.facts()["key_arn"]
-    key = presence.key(run, key_arn)
+    key = key or presence.key(run, key_arn)
     since = None if key is None else key.get("CreationDate")
     under: list[str] = []
     unknown: list[tuple[str, str]] = []
@@ -163,16 +166,16 @@ def why_not(error: ClientError) -> str:
 # Who can use the key
 
 
-def ways(run: Run) -> Table:
-    """Who can use the key, by which path, as it is written now; of two principals also whether."""
+def ways(run: Run, key: who.KeySide | None = None) -> Table:
+    """Who can use the key, by which path, as it is written now; of two principals also whether.
+
+    `key` is its policy and grants, where they were read already.
+    """
     facts = run.facts()
-    key_arn = facts["key_arn"]
-    unknown: list[tuple[str, str]] = []
-    policy = _read(partial(presence.key_policy, run, key_arn), paths.BY_KEY, unknown)
-    grants = _read(partial(presence.grants, run, key_arn), paths.BY_GRANT, unknown)
-    rows = [*_statements(policy or {})]
-    read = who.read(run.clients, key_arn, facts["role_name"]) if "role_name" in facts else None
-    operator = who.operator(run.clients, key_arn)
+    key = key or who.key_side(run.clients, facts["key_arn"])
+    rows = [*_statements(json.loads(key.text or "{}"))]
+    read = who.read(run.clients, key, facts["role_name"]) if "role_name" in facts else None
+    operator = who.operator(run.clients, key)
     judged: list[tuple[str, Iterable[paths.Path]]] = [(OPERATOR, paths.of_operator(operator))]
     if read is not None:
         judged.insert(0, (ROLE, paths.of_role(read)))
@@ -182,8 +185,8 @@ def ways(run: Run) -> Table:
             (one.kind, principal, one.name, f"? {one.doubt}" if one.doubt else "✓ open")
             for one in found
         ]
-    rows += _grants(grants or [])
-    rows += [(kind, "", "", f"? not known: {why}") for kind, why in unknown]
+    rows += _grants(key.grants or [])
+    rows += _not_read(key)
     rows.append(
         (paths.BY_OWN, "other principals of the account", "", "not enumerated: each may have some")
     )
@@ -212,7 +215,14 @@ def _principals(statement: Mapping[str, Any]) -> str:
     return ("all but " if "NotPrincipal" in statement else "") + ", ".join(flat)
 
 
-def _grants(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+def _grants(found: Iterable[Grant]) -> Iterator[tuple[str, str, str, str]]:
     for one in found:
-        said = ", ".join(one["Operations"]) + (" (constrained)" if one.get("Constraints") else "")
-        yield (paths.BY_GRANT, one["GranteePrincipal"], one["GrantId"], said)
+        constrained = one.encryption_context_subset or one.encryption_context_equals
+        said = ", ".join(sorted(one.operations)) + (" (constrained)" if constrained else "")
+        yield (paths.BY_GRANT, one.grantee, one.grant_id, said)
+
+
+def _not_read(key: who.KeySide) -> Iterator[tuple[str, str, str, str]]:
+    for kind, read in ((paths.BY_KEY, key.text), (paths.BY_GRANT, key.grants)):
+        if read is None:
+            yield (kind, "", "", f"? not known: refused ({', '.join(key.refused)})")

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ from iamaccess import Outcome
 from keyrunbook import access, paths, policies, statements
 from keyrunbook.access import OPERATOR, ROLE
 from keyrunbook.aws import mutate, who
+from keyrunbook.aws.lookup import Found as Looked
 from keyrunbook.aws.refusals import code_of
 from keyrunbook.aws.wait import NotYet, Pending, Waited, wait_until
 from keyrunbook.errors import ParameterError
@@ -37,10 +39,17 @@ from keyrunbook.parameters import Parameters, settle_seconds
 from keyrunbook.plan import Applied, Change, Plan
 from keyrunbook.records import Record
 from keyrunbook.show.tables import Table, records_table
-from keyrunbook.steps import STEPS, builds, grant_access, inventory, presence
+from keyrunbook.steps import (
+    STEPS,
+    after_revocation,
+    builds,
+    grant_access,
+    inventory,
+    presence,
+)
 from keyrunbook.steps.builds import Build
 from keyrunbook.steps.common import Forecast, keep, passed
-from keyrunbook.steps.events import INTERVAL_S, history, wait_for
+from keyrunbook.steps.events import INTERVAL_S, history, moment, wait_for
 from keyrunbook.steps.grant_access import delete_role_policy, put_key_policy, put_role_policy
 
 if TYPE_CHECKING:
@@ -58,10 +67,29 @@ Grant = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The two policies, and the role's grants: None where not readable."""
+    """The two policies, and the key's grants as ListGrants has them: None where not readable."""
 
     access: grant_access.State
-    grants: tuple[Grant, ...] | None
+    listed: tuple[Grant, ...] | None
+
+    @property
+    def grants(self) -> tuple[Grant, ...] | None:
+        """The grants that let the role use the key, as CreateGrant takes them, with their ids."""
+        role_arn = self.access.role_arn
+        if role_arn is None:
+            return ()
+        if self.listed is None:
+            return None
+        return tuple(
+            _as_given(one)
+            for one in self.listed
+            if policies.is_role(one["GranteePrincipal"], role_arn) and USES & set(one["Operations"])
+        )
+
+    @property
+    def key(self) -> who.KeySide:
+        """The key's policy and grants, as a decision takes them."""
+        return who.as_read(self.access.key_arn, self.access.key_policy_text, self.listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +107,17 @@ class Saved:
 
 
 def observe(run: Run) -> State:
-    """Read the key policy, the role's policy and its grants."""
-    state = grant_access.observe_role(run, run.facts()["role_name"])
-    return State(state, _grants_of(run, state.role_arn))
+    """Read the key policy and its grants, and the role's policy."""
+    return State(grant_access.observe_role(run, run.facts()["role_name"]), _grants(run))
 
 
-def _grants_of(run: Run, role_arn: str | None) -> tuple[Grant, ...] | None:
-    """The grants that let the role use the key, as CreateGrant takes them, with their ids."""
-    if role_arn is None:
-        return ()
+def _grants(run: Run) -> tuple[Grant, ...] | None:
     try:
-        found = presence.grants(run, run.facts()["key_arn"])
+        return tuple(presence.grants(run, run.facts()["key_arn"]))
     except ClientError as error:
         if code_of(error) == "AccessDeniedException":
             return None
         raise
-    return tuple(
-        _as_given(one)
-        for one in found
-        if policies.is_role(one["GranteePrincipal"], role_arn) and USES & set(one["Operations"])
-    )
 
 
 def _as_given(grant: Grant) -> Grant:
@@ -200,10 +219,10 @@ def first_path(plan: Plan) -> Plan:
     return Plan(plan.step, plan.changes[:1] if len(plan) > 1 else ())
 
 
-def open_paths(run: Run) -> Table:
+def open_paths(run: Run, state: State | None = None) -> Table:
     """The role's open paths to workflows, and what a revocation as it is set would do to each."""
-    state = observe(run)
-    read = who.read(run.clients, state.access.key_arn, state.access.role_name)
+    state = state or observe(run)
+    read = who.read(run.clients, state.key, state.access.role_name)
     if read is None:
         return Table("Open paths of the execution role", ("path",), [], "There is no such role.")
     found = paths.of_role(read)
@@ -273,15 +292,15 @@ def restore(state: State, taken: Sequence[Saved]) -> Plan:
     return Plan(STEP, tuple(_in_order(changes)))
 
 
-def restoration(run: Run) -> Plan:
+def restoration(run: Run, state: State | None = None) -> Plan:
     """What gives back what the newest revocations of this run took, as things are now."""
-    return restore(observe(run), saved(run))
+    return restore(state or observe(run), saved(run))
 
 
-def changed_meanwhile(run: Run) -> Table:
+def changed_meanwhile(run: Run, state: State | None = None) -> Table:
     """How the key policy differs from what the revocation left: what somebody else changed."""
     taken = saved(run)
-    lines = meanwhile(observe(run), taken) if taken else []
+    lines = meanwhile(state or observe(run), taken) if taken else []
     rows = [("key policy", "\n".join(lines))] if lines else []
     nobody = "Nobody changed the key policy meanwhile." if taken else "Nothing was taken."
     note = "" if rows else nobody
@@ -484,6 +503,11 @@ def forecast(run: Run) -> Forecast:
     return Forecast(Plan(STEP, rounds))
 
 
+def whole(run: Run) -> Plan:
+    """All that the step would change, to be approved at once."""
+    return forecast(run).plan
+
+
 def apply(run: Run, plan: Plan) -> Applied:
     """Make the changes of a revocation, a part of what the step changes."""
     return _apply(run, plan, lambda: _note(run, plan))
@@ -500,15 +524,16 @@ def _apply(run: Run, plan: Plan, note: Callable[[], None] | None = None) -> Appl
     """Make the changes; `note` is called once nothing stands in the way of the first one."""
     if plan.step != STEP:  # a command's plan is a whole
         return mutate.apply(run, plan, before_first=note)
-    return mutate.apply(run, plan, lambda: forecast(run).plan, parts=True, before_first=note)
+    return mutate.apply(run, plan, lambda: whole(run), parts=True, before_first=note)
 
 
-def who_may(run: Run, when: str = "") -> access.Matrix:
+def who_may(run: Run, when: str = "", key: who.KeySide | None = None) -> access.Matrix:
     """What the execution role may do now, decided from the policies as they are.
 
-    With `when` the ledger remembers it: ``before``, ``revoked`` or ``restored``.
+    With `when` the ledger remembers it: ``before``, ``revoked`` or ``restored``. `key` is the key's
+    policy and grants, where they were read already.
     """
-    matrix = grant_access.who_may(run)
+    matrix = grant_access.who_may(run, key=key)
     if when:
         cells = [
             [one.principal, one.action, one.what, one.outcome.value, one.why, one.wanted]
@@ -612,12 +637,16 @@ def refusals(run: Run, progress: Callable[[Waited], None] | None = None) -> list
         return []
     source = history(run)
 
-    def probe() -> list[Record] | Pending:
-        found = source.search(windows).records
-        return [one for one in found if builds.is_refusal(one, role)] or Pending()
+    def probe() -> Looked | Pending:
+        found = source.search(windows)
+        seen = any(builds.is_refusal(one, role) for one in found.records)
+        return found if seen else Pending()
 
     answer = wait_for(run, probe, "the refusal in CloudTrail", progress)
-    refused = [] if isinstance(answer, NotYet) else answer
+    refused = []
+    if not isinstance(answer, NotYet):
+        refused = [one for one in answer.records if builds.is_refusal(one, role)]
+        after_revocation.note_refusals(run, answer.records, answer.searched)
     run.learn(refusal_events=[record.event_id for record in refused])
     return refused
 
@@ -650,6 +679,7 @@ def verify(run: Run) -> Findings:
                 if records
                 else "none seen so far by LookupEvents; absence proves nothing",
             ),
+            after_revocation.finding(run),
             *revoked(run),
             _build_finding(
                 "Access is given back: builds decrypt again", outcomes, "restored", True
@@ -679,6 +709,30 @@ def _inventory_finding(run: Run) -> Finding:
         )
     unknown = tuple((one["what"], one["why"]) for one in lines[-1]["not_known"])
     return inventory.Workflows(tuple(lines[-1]["under_the_key"]), unknown).finding()
+
+
+def seen_since(run: Run) -> list[Finding]:
+    """What CloudTrail shows of the role since its access was closed; nothing where it is too early.
+
+    For a revocation that is open: what CloudTrail showed in between is no sign of it.
+    """
+    closed = closed_at(run)
+    if closed is None or after_revocation.is_too_early(run, closed):
+        return []
+    return [after_revocation.look(run, closed)]
+
+
+def closed_at(run: Run) -> datetime | None:
+    """When the open revocation closed its last path; None where none is open."""
+    if not is_open(run):
+        return None
+    begun = _rounds(run)[-1]["n"]
+    done = [
+        one
+        for one in run.ledger.of_kind("outcome")
+        if one["n"] > begun and one["call"] in CLOSES and one["step"].startswith(STEP[:2])
+    ]
+    return moment(done[-1]["time"]) if done else None
 
 
 def revoked(run: Run) -> list[Finding]:
