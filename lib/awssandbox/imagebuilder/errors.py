@@ -6,6 +6,7 @@ documentation in the model is used; each such place says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from awssandbox.errors import AwsError
@@ -121,8 +122,20 @@ def invalid_pagination_token() -> AwsError:
     )
 
 
-def kms_refused(verb: str, key: str, cause: AwsError) -> AwsError:
-    """What CreateWorkflow or GetWorkflow answers when KMS refuses its call.
+def in_use(arn: str, users: Sequence[str]) -> AwsError:
+    """A component that recipes name. The text is not documented.
+
+    Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DeleteComponent.html
+    """
+    return AwsError(
+        "ResourceDependencyException",
+        f"Resource dependency error: The resource ARN '{arn}' has other resources depended on it: "
+        f"{', '.join(users)}",
+    )
+
+
+def kms_refused(verb: str, key: str, cause: AwsError, what: str = "workflow") -> AwsError:
+    """What CreateWorkflow or GetWorkflow answers when KMS refuses its call, and their kin.
 
     UNCONFIRMED: AWS documents neither code nor text, and models no KMS error for these operations.
     Of the modelled codes, ForbiddenException ("You are not authorized to perform the requested
@@ -131,7 +144,7 @@ def kms_refused(verb: str, key: str, cause: AwsError) -> AwsError:
     them: the text holds KMS's own code and message.
     Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_CreateWorkflow.html
     """
-    why = f"Image Builder could not {verb} the workflow with the KMS key '{key}'. "
+    why = f"Image Builder could not {verb} the {what} with the KMS key '{key}'. "
     text = f"{why}KMS answered {cause.code}: {cause.message}"
     if cause.code in ("AccessDeniedException", "AccessDenied"):
         return AwsError("ForbiddenException", text, 403)

@@ -6,7 +6,7 @@ Operations that are not in the table are refused by the pipeline, naming the ope
 from __future__ import annotations
 
 from awssandbox.call import Operation
-from awssandbox.imagebuilder import executions, images, tags, workflows
+from awssandbox.imagebuilder import executions, images, resources, tags, workflows
 
 OPERATIONS: dict[str, Operation] = {
     "CreateWorkflow": Operation(
@@ -39,6 +39,7 @@ OPERATIONS: dict[str, Operation] = {
         executions.list_of_image, executions.list_access, read_only=True
     ),
     "GetWorkflowExecution": Operation(executions.get, executions.get_access, read_only=True),
+    **resources.OPERATIONS,
     "TagResource": Operation(tags.tag, tags.tag_access, read_only=False),
     "UntagResource": Operation(tags.untag, tags.untag_access, read_only=False),
     "ListTagsForResource": Operation(tags.list_tags, tags.list_access, read_only=True),

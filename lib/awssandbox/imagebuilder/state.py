@@ -77,6 +77,22 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Resource:
+    """A component, recipe or configuration: what its Get shows, but for what is encrypted.
+
+    `kind` is its name in operations (``ImageRecipe``); a configuration's ARN has no version.
+    """
+
+    arn: ResourceArn
+    kind: str
+    date_created: str
+    detail: Mapping[str, Any]
+    fingerprint: str
+    body: str | Encrypted | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """What an operation answered to a client token, and a hash of the request it came with."""
 
@@ -86,11 +102,12 @@ class Remembered:
 
 @dataclass(slots=True)
 class ImageBuilderState:
-    """Workflows, images and client tokens of one account in one Region."""
+    """Workflows, images, other resources and client tokens of one account in one Region."""
 
     workflows: dict[str, Workflow] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
     tokens: dict[tuple[str, str], Remembered] = field(default_factory=dict)
+    resources: dict[str, Resource] = field(default_factory=dict)
 
     def builds(self, path: str) -> Iterator[Workflow]:
         """Every build of every version of the workflow at `path` (``workflow/build/name``)."""

@@ -1,4 +1,4 @@
-"""TagResource, UntagResource and ListTagsForResource, of workflows and images.
+"""TagResource, UntagResource and ListTagsForResource, of workflows, images and the other resources.
 
 Tags belong to a build version, as those given at its creation do.
 Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/tag-resources.html and
@@ -18,14 +18,15 @@ from awssandbox.errors import not_imitated
 from awssandbox.imagebuilder import errors
 from awssandbox.imagebuilder.limits import check_limits
 from awssandbox.imagebuilder.requests import request_tags, resource_tags, state_of
-from awssandbox.imagebuilder.state import Image, Workflow
+from awssandbox.imagebuilder.resources import KINDS
+from awssandbox.imagebuilder.state import Image, Resource, Workflow
 
 MAX_TAGS: Final = 50
 """Tags of one resource.
 
 Source: https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_TagResource.html
 """
-_HELD: Final = ("workflow", "image")
+_HELD: Final = ("workflow", "image", *(kind.path for kind in KINDS))
 
 
 # --- what must be allowed ------------------------------------------------------------------------
@@ -64,10 +65,10 @@ def _access(call: Call, context: Mapping[str, str | Sequence[str]]) -> Access:
     return Access(action, arn, {**context, **tags}, resource_account=owner)
 
 
-def _held(call: Call) -> Workflow | Image | None:
+def _held(call: Call) -> Workflow | Image | Resource | None:
     arn: str = call.parameters["resourceArn"]
     state = state_of(call)
-    return state.workflows.get(arn) or state.images.get(arn)
+    return state.workflows.get(arn) or state.images.get(arn) or state.resources.get(arn)
 
 
 # --- what they do --------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def list_tags(call: Call) -> Answer:
     return Answer({"tags": dict(_found(call).tags)})
 
 
-def _found(call: Call) -> Workflow | Image:
+def _found(call: Call) -> Workflow | Image | Resource:
     found = _held(call)
     if found is None:
         raise errors.not_found(call.parameters["resourceArn"])
@@ -108,5 +109,7 @@ def _keep(call: Call, tags: Mapping[str, str]) -> None:
     found, state = _found(call), state_of(call)
     if isinstance(found, Workflow):
         state.workflows[str(found.arn)] = replace(found, tags=tags)
-    else:
+    elif isinstance(found, Image):
         state.images[str(found.arn)] = replace(found, tags=tags)
+    else:
+        state.resources[call.parameters["resourceArn"]] = replace(found, tags=tags)

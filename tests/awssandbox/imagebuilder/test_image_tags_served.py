@@ -15,6 +15,7 @@ from test_images_served import Builds
 
 NONE = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:workflow/build/none/1.0.0/1"
 RECIPE = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image-recipe/web/1.2.3"
+PIPELINE = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image-pipeline/web"
 
 
 @pytest.fixture
@@ -81,7 +82,8 @@ def test_at_most_50_tags(builds: Builds) -> None:
         ({"resourceArn": NONE}, "ResourceNotFoundException"),
         ({"resourceArn": NONE.removesuffix("/1")}, "ResourceNotFoundException"),
         ({"resourceArn": "arn:aws:kms:us-west-2:111122223333:key/x"}, "InvalidParameterException"),
-        ({"resourceArn": RECIPE}, "NotImplemented"),
+        ({"resourceArn": RECIPE}, "ResourceNotFoundException"),
+        ({"resourceArn": PIPELINE}, "NotImplemented"),
     ],
 )
 def test_what_tag_resource_refuses(builds: Builds, changes: dict[str, Any], code: str) -> None:

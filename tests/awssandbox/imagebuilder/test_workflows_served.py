@@ -927,6 +927,6 @@ def test_delete_workflow_takes_a_build_version_s_exact_arn(versions: Any) -> Non
 
 
 def test_what_is_not_served_names_itself(client: Any) -> None:
-    code, status, message = refusal(client.list_components)
+    code, status, message = refusal(client.list_lifecycle_policies)
     assert (code, status) == ("NotImplemented", 501)
-    assert "imagebuilder:ListComponents" in message
+    assert "imagebuilder:ListLifecyclePolicies" in message

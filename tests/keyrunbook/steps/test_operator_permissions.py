@@ -300,7 +300,6 @@ def test_each_step_s_own_policy_is_enough_for_it(
 # One less
 
 NOT_MISSED = {
-    ("Step06Users", "imagebuilder:ListImagePipelines"),  # the sandbox does not serve it
     # Asked only of images that others have in the account, and of those that are being built.
     ("Step06Images", "imagebuilder:ListImageBuildVersions"),
     ("Step06Images", "imagebuilder:GetImage"),
