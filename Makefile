@@ -4,6 +4,8 @@
 
 VENV_PYTHON = .venv/bin/python
 STAMP = .venv/ready-for
+# The files of tests, by one process a core; one after the other with ARGS="-n 0".
+PYTEST = $(VENV_PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 # The stamp holds the folder's path: after a move the project is installed again.
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
@@ -19,10 +21,10 @@ run: $(STAMP)  ## run the whole runbook on the embedded sandbox
 	@.venv/bin/runbook run $(ARGS)
 
 test: $(STAMP)  ## all tests: the fast ones, then servers and kernels, then the notebooks
-	@$(VENV_PYTHON) -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-full: $(STAMP)  ## the same, with every kill point and every fault, not a sample (half an hour)
-	@ALL_KILL_POINTS=1 ALL_FAULTS=1 $(VENV_PYTHON) -m pytest $(ARGS)
+	@ALL_KILL_POINTS=1 ALL_FAULTS=1 $(PYTEST) $(ARGS)
 
 notebooks: $(STAMP)  ## make the notebooks' committed outputs again
 	@$(VENV_PYTHON) -m keyrunbook.execution.reference $(ARGS)

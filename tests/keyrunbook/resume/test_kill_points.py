@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from kills import Came, Killers, Kills, Points, given_up, killers
@@ -36,16 +36,18 @@ def points(them: Killers) -> Points:
     return them.points()
 
 
-def judge(came: list[Came], points: Points, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+Tell = Callable[[str], None]
+
+
+def judge(came: list[Came], points: Points, what: str, tell: Tell) -> None:
     """Say the counts, and fail where a run did not come to a good end."""
     bad = [one for one in came if one.wrong]
     reached, asked = sum(one.reached for one in came), sum(len(one.kills.points) for one in came)
-    with capsys.disabled():
-        print(
-            f"\nkill points: {len(points.names)} in all, of {len(points.of_states())} states; "
-            f"{what}: {len(came)} runs tried, {reached} of {asked} kills reached, "
-            f"{len(came) - len(bad)} passed"
-        )
+    tell(
+        f"kill points: {len(points.names)} in all, of {len(points.of_states())} states; "
+        f"{what}: {len(came)} runs tried, {reached} of {asked} kills reached, "
+        f"{len(came) - len(bad)} passed"
+    )
     assert bad == [], "\n".join(
         f"killed at {[(n, points.names[n - 1]) for n in one.kills.points]}: {one.wrong}"
         for one in bad
@@ -55,7 +57,7 @@ def judge(came: list[Came], points: Points, what: str, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("part", range(BLOCKS) if WHOLE else ["a sample"])
 def test_a_killed_run_comes_to_a_good_end(
-    part: int | str, them: Killers, points: Points, capsys: pytest.CaptureFixture[str]
+    part: int | str, them: Killers, points: Points, tell: Tell
 ) -> None:
     draw = random.Random(f"{SEED} {part}")
     states, number = points.of_states(), len(points.names)
@@ -67,20 +69,18 @@ def test_a_killed_run_comes_to_a_good_end(
     for _ in range(DOUBLE):
         first = draw.randrange(1, number // 2)
         orders.append(Kills((first, draw.randrange(1, number - first))))
-    judge(them.all_of(orders), points, f"{what}, seed {SEED}", capsys)
+    judge(them.all_of(orders), points, f"{what}, seed {SEED}", tell)
 
 
 GIVEN_UP = ("kms:PutKeyPolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy")
 
 
-def test_a_killed_run_can_be_cleaned_up_at_once(
-    them: Killers, points: Points, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_run_can_be_cleaned_up_at_once(them: Killers, points: Points, tell: Tell) -> None:
     """06 removes what a step made that did not come to its end; and only needs 01."""
     wanted = {f"line outcome {call}: written" for call in GIVEN_UP}
     orders = [Kills((n,)) for n, name in enumerate(points.names, 1) if name in wanted]
     orders = orders if WHOLE else random.Random(SEED).sample(orders, 3)
-    judge(them.all_of(orders, given_up), points, f"given up, seed {SEED}", capsys)
+    judge(them.all_of(orders, given_up), points, f"given up, seed {SEED}", tell)
 
 
 def test_the_points_are_around_every_call_and_line(points: Points) -> None:

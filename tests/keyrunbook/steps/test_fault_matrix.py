@@ -32,6 +32,7 @@ EXPIRED = "expired_credentials"
 ANSWER_S, LATE_ANSWER_S = 1.0, 1.3
 
 Make = Callable[..., Faulty]
+Tell = Callable[[str], None]
 
 
 FAULTS = ("throttle", "reset_before", "unavailable", "server_error", "reset_after", "timeout")
@@ -97,17 +98,13 @@ def whole(one: Faulty, schedules: Mapping[str, Rules], *, met: bool = True) -> l
     return [*wrong, *(f"not met: {rule}" for rule in one.unmet if met)]
 
 
-def say(capsys: pytest.CaptureFixture[str], what: str, cases: int, stops: int) -> None:
-    with capsys.disabled():
-        print(
-            f"\nfaults in {what}: {cases} cases, {cases - stops} survived, {stops} stopped and "
-            "went on"
-        )
+def say(tell: Tell, what: str, cases: int, stops: int) -> None:
+    tell(f"faults in {what}: {cases} cases, {cases - stops} survived, {stops} stopped and went on")
 
 
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_fault_in_every_change_is_survived_or_looked_up(
-    turn: int, faulty: Make, capsys: pytest.CaptureFixture[str]
+    turn: int, faulty: Make, tell: Tell
 ) -> None:
     one, cases = faulty(), one_each(turn)
     schedules: dict[str, list[Mapping[str, Any]]] = {part: [] for part in CHANGES}
@@ -119,12 +116,10 @@ def test_a_fault_in_every_change_is_survived_or_looked_up(
         for part, call, fault in cases
         if call in MAKES_ANOTHER and fault in SHOWS_NOTHING
     ]
-    say(capsys, f"changes, turn {turn + 1} of {len(FAULTS)}", len(cases), len(one.stops))
+    say(tell, f"changes, turn {turn + 1} of {len(FAULTS)}", len(cases), len(one.stops))
 
 
-def test_faults_in_every_read_are_survived(
-    faulty: Make, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_faults_in_every_read_are_survived(faulty: Make, tell: Tell) -> None:
     one = faulty()
     row = {
         part: [rule for n, fault in enumerate(IN_A_ROW) for rule in in_each(calls, fault, after=n)]
@@ -132,29 +127,27 @@ def test_faults_in_every_read_are_survived(
     }
     assert whole(one, row) == []
     assert one.stops == []
-    say(capsys, "reads", len(all_of(READS)) * len(IN_A_ROW), 0)
+    say(tell, "reads", len(all_of(READS)) * len(IN_A_ROW), 0)
 
 
 @pytest.mark.skipif(not WHOLE, reason="with ALL_FAULTS=1: waits for each read once")
-def test_a_late_answer_of_every_read_is_survived(
-    faulty: Make, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_late_answer_of_every_read_is_survived(faulty: Make, tell: Tell) -> None:
     one = faulty()
     assert whole(one, {part: in_each(calls, "timeout") for part, calls in READS.items()}) == []
     assert one.stops == []
-    say(capsys, "reads, late answers", len(all_of(READS)), 0)
+    say(tell, "reads, late answers", len(all_of(READS)), 0)
 
 
 @pytest.mark.parametrize("table", [CHANGES, READS], ids=["changes", "reads"])
 def test_credentials_that_expire_stop_the_step_and_with_new_ones_it_goes_on(
-    table: Mapping[str, Sequence[str]], faulty: Make, capsys: pytest.CaptureFixture[str]
+    table: Mapping[str, Sequence[str]], faulty: Make, tell: Tell
 ) -> None:
     one = faulty()
     assert whole(one, {part: rules(calls, EXPIRED) for part, calls in table.items()}) == []
     assert {stop.error for stop in one.stops} == {"CredentialsMissing"}
     assert sorted((stop.part, stop.call) for stop in one.stops) == sorted(all_of(table))
     name = "changes" if table is CHANGES else "reads"
-    say(capsys, f"{name}, expired credentials", len(all_of(table)), len(one.stops))
+    say(tell, f"{name}, expired credentials", len(all_of(table)), len(one.stops))
 
 
 def test_the_table_has_every_change(faulty: Make) -> None:
