@@ -22,6 +22,7 @@ from keyrunbook.cli.proving import prove
 from keyrunbook.cli.running import plan, resume, run
 from keyrunbook.cli.sandbox import sandbox
 from keyrunbook.cli.telling import runs, show
+from keyrunbook.cli.using import usage
 from keyrunbook.errors import RunbookError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def runbook() -> None:
     runbook show           the story of one run
     runbook preflight      the account, by AWS's recommendations on data protection
     runbook prove          prove it for a workflow that is there, whoever made it
+    runbook usage          who used the key, for what, how often, who was refused
     runbook revoke         take the role's access away; `runbook restore` gives it back
     runbook emergency-stop disable the key; --undo enables it
     runbook sandbox        the sandbox alone, for any AWS client
@@ -64,6 +66,7 @@ for _command in (
     show,
     preflight,
     prove,
+    usage,
     revoke,
     restore,
     emergency_stop,

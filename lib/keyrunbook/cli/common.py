@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from keyrunbook.errors import ParameterError
+from keyrunbook.errors import ParameterError, RunbookError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -89,6 +90,31 @@ def parameter_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(PARAMETER_OPTIONS):
         command = option(command)
     return command
+
+
+def time_with_zone(_: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
+    """A time that an option gives. Raises click.BadParameter for one without a zone."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise click.BadParameter(
+            f"{text!r} is no time with a time zone, such as 2026-03-02T09:00:00Z.", param=option
+        )
+    return time
+
+
+def write_picture(path: Path, png: bytes, option: str) -> None:
+    """Write a picture to where an option says. Raises RunbookError where that cannot be."""
+    try:
+        path.write_bytes(png)
+    except OSError as error:
+        raise RunbookError(
+            f"{path} cannot be written: {error.strerror}.", f"Give another file by {option}."
+        ) from error
 
 
 def given_options(**options: Any) -> dict[str, Any]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from keyrunbook.cli.common import OUTPUTS, given_options, load, outputs_folder
+from keyrunbook.cli.common import OUTPUTS, given_options, load, outputs_folder, write_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @click.command(
@@ -49,13 +53,23 @@ Exit status:
 @click.argument("run_id")
 @OUTPUTS
 @click.option("--head", metavar="HASH", help="A head hash kept from earlier: it must be there.")
+@click.option(
+    "--timeline",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the run's timeline too, as a picture: a PNG.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def show(run_id: str, outputs: Path | None, head: str | None, as_json: bool) -> None:
+def show(
+    run_id: str, outputs: Path | None, head: str | None, timeline: Path | None, as_json: bool
+) -> None:
     """Tell the story of a run, from its ledger.
 
     Who, where, on what; each change with why, how it is undone, AWS's request id and how it came
     out; findings, verdict, errors; what the run made and is left in AWS, by the ledger; and the
-    ledger's head hash. Nothing is asked of AWS, nothing is written.
+    ledger's head hash. Nothing is asked of AWS, and nothing is written but the picture that
+    --timeline names: calls, changes of policy, the records and refusals that the run saw, and how
+    late they were.
     """
     from keyrunbook.execution.result import stored_result
     from keyrunbook.execution.runs import existing, how_it_ended
@@ -72,6 +86,8 @@ def show(run_id: str, outputs: Path | None, head: str | None, as_json: bool) -> 
     ended = how_it_ended(folder, stored_result(folder))
     told = story.tell(chain.entries)
     things = story.left(told)
+    if timeline is not None:
+        _draw(chain.entries, f"Run {run_id}", timeline)
     if as_json:
         whole = {
             "run_id": run_id,
@@ -91,3 +107,13 @@ def show(run_id: str, outputs: Path | None, head: str | None, as_json: bool) -> 
         *story.ending(things, "no target" if opened is None else story.on_what(opened), chain),
     ]
     click.echo("\n\n".join(table.text() for table in tables))
+
+
+def _draw(entries: Sequence[Mapping[str, Any]], name: str, path: Path) -> None:
+    """Write the timeline as PNG, to where --timeline says."""
+    from keyrunbook.show import story
+    from keyrunbook.steps.timeline import timeline
+
+    opened = next((entry for entry in entries if entry["kind"] == "opened"), None)
+    where = "no target" if opened is None else story.on_what(opened)
+    write_picture(path, timeline(entries, f"{name}, {where}").png(), "--timeline")

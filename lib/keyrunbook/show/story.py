@@ -291,12 +291,28 @@ def _in_use(fields: Mapping[str, Any]) -> tuple[str, str]:
     return "who else uses workflow and key", "\n".join(lines) or "no use was seen"
 
 
+def _records(fields: Mapping[str, Any]) -> tuple[str, str]:
+    lines = [
+        f"{one['name']} at {_iso(one['time'])} by {one['caller']}: {one['became']}, "
+        f"seen by {_iso(one['seen'])}"
+        for one in fields["records"]
+    ]
+    return "records seen", "\n".join(lines) or "none: absence proves nothing"
+
+
+def _last_use(fields: Mapping[str, Any]) -> tuple[str, str]:
+    return f"KMS's own last use of the key: {fields['agreement']}", fields["reason"]
+
+
 _TOLD: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
     "inventory": _inventory,
     "access": _access,
     "revocation": _revocation,
     "restored": lambda _: ("what the revocation took was given back", ""),
     "in_use": _in_use,
+    "after_revocation": lambda fields: ("after the revocation", fields["evidence"]),
+    "last_use": _last_use,
+    "records": _records,
 }
 """What a line that only tells is called, and what it says."""
 

@@ -6,7 +6,7 @@ Each step that looks at CloudTrail notes the records that it saw. So the timelin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -39,7 +39,7 @@ def note(run: Run, records: Iterable[tuple[Record, bool, datetime]]) -> None:
             "caller": record.caller,
             "invoked_by": record.invoked_by,
             "became": _became(record, counts),
-            "seen": at.isoformat(),
+            "seen": at.isoformat(timespec="milliseconds"),
         }
         for record, counts, at in records
     ]
@@ -57,7 +57,7 @@ def timeline(entries: Sequence[Entry], title: str) -> Timeline:
     opened = next((one for one in entries if one["kind"] == "opened"), None)
     skew = CLOCK_SKEW["aws" if opened is None else opened["target"]]
     role = [facts["role_arn"] for one in entries if (facts := facts_of(one)).get("role_arn")][-1:]
-    calls = list(_calls(entries))
+    calls = _calls(entries)
     marks: dict[int, list[Mark]] = {}
     strangers = []
     for one in _noted(entries):
@@ -81,23 +81,33 @@ def _noted(entries: Iterable[Entry]) -> list[Entry]:
 
 
 class _Call(NamedTuple):
-    """A call of this run that AWS served, by the ledger."""
+    """A call of this run that AWS served, by the ledger.
+
+    `decrypted` is how a build came out, None where that is not known.
+    """
 
     name: str
     since: datetime
     until: datetime
+    decrypted: bool | None = None
 
 
-def _calls(entries: Iterable[Entry]) -> Iterator[_Call]:
+def _calls(entries: Iterable[Entry]) -> list[_Call]:
+    calls: list[_Call] = []
     since: datetime | None = None
     for entry in entries:
         if entry["kind"] == "intent":
             since = moment(entry["time"])
         elif entry["kind"] == "outcome" and entry["status"] == "done":
             time = moment(entry["time"])
-            yield _Call(entry["call"], since or time, time)
+            calls.append(_Call(entry["call"], since or time, time))
         elif entry["kind"] == "read":
-            yield _Call(entry["call"], moment(entry["since"]), moment(entry["until"]))
+            calls.append(_Call(entry["call"], moment(entry["since"]), moment(entry["until"])))
+        elif entry["kind"] == "build":
+            made = [n for n, call in enumerate(calls) if call.name == CREATE_IMAGE]
+            for last in made[-1:]:
+                calls[last] = calls[last]._replace(decrypted=entry["decrypted"])
+    return calls
 
 
 def _call_of(
@@ -110,16 +120,22 @@ def _call_of(
 ) -> int | None:
     """The call that Image Builder made this record's call for: the first that can be, or None.
 
-    What it does as the execution role is of the last build that had begun by then.
+    What it does as the execution role is of the last build that had begun by then, and that came
+    out so.
     """
     if record["invoked_by"] != IMAGE_BUILDER:  # such as a rehearsal's dry run
         return None
     time = moment(record["time"])
     if by_role:
+        otherwise = record["became"] == "refused"
         # Our times are at most a second behind, and records have whole seconds.
-        begun = [n for n, one in enumerate(calls) if one.since <= time + _SECOND]
-        builds = [n for n in begun if calls[n].name == CREATE_IMAGE and n not in taken]
-        return builds[-1] if builds else None
+        builds = [
+            n
+            for n, one in enumerate(calls)
+            if one.name == CREATE_IMAGE and one.since <= time + _SECOND and n not in taken
+        ]
+        fitting = [n for n in builds if calls[n].decrypted is not otherwise]
+        return fitting[-1] if fitting else None
     name = CREATE_WORKFLOW if record["name"] == GENERATE else GET_WORKFLOW
     return next(
         (

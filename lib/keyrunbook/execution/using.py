@@ -1,0 +1,220 @@
+"""What `runbook usage` does: who used a key, from any source of records, and what KMS says itself.
+
+No run is opened and nothing is written: of a run only its ledger is read. AWS is asked for
+GetKeyLastUsage, with clients that can only read, unless the records are files on this machine and
+nothing says where AWS is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from keyrunbook.aws.athena import AthenaLogs
+from keyrunbook.aws.clients import Clients
+from keyrunbook.aws.lookup import REACH
+from keyrunbook.aws.trail_logs import TrailLogs, place_of_url
+from keyrunbook.errors import ParameterError, StepMissing
+from keyrunbook.execution.runs import existing
+from keyrunbook.ledger import NAME, Ledger
+from keyrunbook.logs import IMAGE_BUILDER_WORD, Wanted, search
+from keyrunbook.parameters import Parameters, outputs_dir
+from keyrunbook.proof import Searched
+from keyrunbook.records import Record
+from keyrunbook.session import reach
+from keyrunbook.show.usage import UsagePicture, by_day, compared_table, usage_table
+from keyrunbook.steps.events import CLOCK_SKEW, history_of, remark, whose
+from keyrunbook.steps.key_usage import last_usage, spans
+from keyrunbook.usage import Agreement, Compared, LastUsage, Usage, compare, summarise
+
+LOOKUP: Final = "lookup"
+NO, UNKNOWN = 1, 3
+"""Exit statuses, as every command has them."""
+
+_KEY_ARN: Final = 6
+_IN_FILES: Final = (
+    "Files were searched for the key's id and for Image Builder: a refusal that names neither, "
+    "such as one by an alias, was not found."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which key's use is asked for, by whom, from when to when, and from which source.
+
+    Either a run is named (by the parameters), or `key_arn` is given. `principals` are roles or
+    users, None for all. `source` is ``lookup``, ``s3://…``, ``athena:…`` or a path.
+    """
+
+    key_arn: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    principals: tuple[str, ...] | None = None
+    source: str = LOOKUP
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the source is files of this machine."""
+        return self.source != LOOKUP and not self.source.startswith(("s3://", "athena:"))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The usage, KMS's own word beside it (None: nobody was asked), and what belongs beside it.
+
+    `where` names the endpoint where it is not AWS's.
+    """
+
+    usage: Usage
+    compared: Compared | None
+    notes: tuple[str, ...]
+    where: str
+
+    @property
+    def exit_status(self) -> int:
+        """0 told; 1 KMS and the records disagree; 3 not all was searched, or KMS's word not had."""
+        if self.compared is not None and self.compared.agreement is Agreement.DISAGREES:
+            return NO
+        unknown = self.compared is not None and self.compared.agreement is Agreement.UNKNOWN
+        return UNKNOWN if unknown or not self.usage.searched.complete else 0
+
+    def text(self) -> str:
+        """The answer, for a person."""
+        parts = [
+            usage_table(self.usage).text(),
+            *([] if self.compared is None else [compared_table(self.compared).text()]),
+            *(f"Note: {note}" for note in self.notes),
+        ]
+        return "\n\n".join(parts)
+
+    def picture(self) -> UsagePicture:
+        """The usage by principal and day."""
+        return by_day(self.usage, self.where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer, for a program."""
+        compared = self.compared
+        return {
+            **self.usage.to_dict(),
+            "last_use": None
+            if compared is None
+            else {"agreement": compared.agreement.value, "reason": compared.reason},
+            "notes": list(self.notes),
+            "exit_status": self.exit_status,
+        }
+
+
+class _Key(NamedTuple):
+    arn: str
+    account: str
+    region: str
+    id: str
+
+
+def carry_out(question: Question, parameters: Parameters) -> Answer:
+    """Summarise the key's use.
+
+    Raises:
+        ParameterError: the question contradicts itself, names no key, one of another account than
+            is asked, or a source that is not there; or from when on to search is not known.
+        StepMissing: the run has made no key yet.
+        AwsRefused, Unreachable, CredentialsMissing, SandboxGone: as the clients do.
+    """
+    Wanted(question.since, question.until)  # refuses an end before the begin
+    key, opened = _key(question, parameters)
+    clients = None
+    if not question.on_this_machine or opened or parameters.target or parameters.profile:
+        parameters = parameters.model_copy(update={"region": parameters.region or key.region})
+        target, clients = reach(parameters, opened)
+        _check(clients, key)
+    told = None if clients is None else last_usage(clients, key.arn)
+    since = question.since
+    if since is None and isinstance(told, LastUsage):
+        since = told.created - CLOCK_SKEW[target]
+    records, searched, notes = _searched(question, parameters, clients, key, since)
+    usage = summarise(records, key.arn, searched)
+    compared = None if told is None else compare(usage, told)
+    if told is None:
+        notes = (*notes, "AWS was not asked for GetKeyLastUsage: give --target to ask it.")
+    if question.principals is not None:
+        usage = usage.of(*question.principals)
+        notes = (*notes, f"Only calls by {', '.join(question.principals)} are shown.")
+    where = "" if clients is None else whose(clients)
+    return Answer(usage, compared, notes, where)
+
+
+def _key(question: Question, parameters: Parameters) -> tuple[_Key, Mapping[str, Any] | None]:
+    """The key that is named, or the run's, and the line that opened the run."""
+    if (parameters.run_id is None) == (question.key_arn is None):
+        raise ParameterError(
+            "Whose use is asked for is not said, or said twice.", "Give --run-id ID or --key ARN."
+        )
+    arn, opened = question.key_arn, None
+    if parameters.run_id is not None:
+        ledger = Ledger(existing(outputs_dir(parameters), parameters.run_id) / NAME)
+        opened, arn = ledger.opened(), ledger.facts().get("key_arn")
+        if opened is None or arn is None:
+            raise StepMissing(
+                f"The run {parameters.run_id!r} has made no key yet.",
+                "Go on with it up to 01_create_key: runbook resume",
+            )
+    assert arn is not None
+    parts = arn.split(":", 5)
+    if len(parts) < _KEY_ARN or parts[2] != "kms" or not parts[5].startswith("key/"):
+        raise ParameterError(
+            f"--key: {arn!r} is not the ARN of a KMS key.",
+            "Give the ARN of the key itself (arn:…:key/…), not of an alias: an alias may have "
+            "moved.",
+        )
+    return _Key(arn, parts[4], parts[3], parts[5].removeprefix("key/")), opened
+
+
+def _check(clients: Clients, key: _Key) -> None:
+    """Raise ParameterError where it is not the key's own account and Region that are asked."""
+    here = clients.identity.account, clients.region
+    if here != (key.account, key.region):
+        raise ParameterError(
+            f"The key is of account {key.account} in {key.region}, and {here[0]} in {here[1]} "
+            "would be asked: all uses are in its own account's records.",
+            "Give a --profile of the key's account, and leave --region out.",
+        )
+
+
+def _searched(
+    question: Question,
+    parameters: Parameters,
+    clients: Clients | None,
+    key: _Key,
+    since: datetime | None,
+) -> tuple[Sequence[Record], Searched, tuple[str, ...]]:
+    until, words = question.until, (key.id, IMAGE_BUILDER_WORD)
+    if question.on_this_machine:
+        wanted = Wanted(since, until, key.account, key.region)
+        files = search([question.source], wanted, words=words)
+        return files.records, files.searched, (*files.notes, _IN_FILES)
+    assert clients is not None
+    if question.source == LOOKUP:
+        source = history_of(clients, parameters.lookup_calls)
+        now = clients.now()
+        begin = since or now - REACH
+        if question.since is None:
+            begin = max(begin, now - REACH)
+        looked = source.search(spans(begin, min(until or now, now)))
+        return looked.records, looked.searched, ()
+    if since is None:
+        raise ParameterError(
+            "From when on is to be searched is not known: GetKeyLastUsage was not read.",
+            "Give a time by --since.",
+        )
+    if question.source.startswith("athena:"):
+        table = AthenaLogs(
+            clients, question.source, key.account, key.region, remark=remark(clients)
+        )
+        asked = table.search(since, until)
+        return asked.records, asked.searched, asked.notes
+    place = place_of_url(question.source)
+    logs = TrailLogs(clients, place, key.account, key.region, remark=remark(clients))
+    answer = logs.search(since, until, words=words)
+    return answer.records, answer.searched, (*answer.notes, _IN_FILES)
