@@ -1,88 +1,61 @@
-"""The seven steps as one plain script: what `benchmarks/run.py` compares the notebooks with.
+"""The notebooks' code as one plain script: what `benchmarks/run.py` compares the notebooks with.
 
 Usage: python benchmarks/script.py OUTPUTS
+
+The code cells of all seven, one after another in this process, with no kernel, no papermill and no
+executed notebook kept. What a cell would show is made, pictures included, and thrown away.
 """
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 from keyrunbook import sandboxes
+from keyrunbook.execution.runner import notebooks_dir
+from keyrunbook.steps import STEPS
 
 
 def main(outputs: str) -> None:
-    """Everything that the notebooks do, pictures included."""
+    """Everything that the notebooks do."""
     with sandboxes.start_private() as sandbox:
-        from keyrunbook.parameters import Parameters
-        from keyrunbook.session import open_step
-        from keyrunbook.steps import (
-            clean_up,
-            confirm_events,
-            create_key,
-            encrypt_workflow,
-            grant_access,
-            inventory,
-            preflight,
-            revoke_access,
-        )
+        from keyrunbook.session import open_run  # noqa: F401 - imported while the sandbox starts
 
         sandbox.ready()
         os.environ.update(sandbox.environment())
-        parameters = Parameters(run_id="script", outputs_dir=outputs)
+        given = {"run_id": "script", "outputs_dir": outputs}
+        for step in STEPS:
+            run_cells(notebooks_dir() / f"{step}.ipynb", given)
+        ledger = (Path(outputs) / "script" / "ledger.jsonl").read_text()
+        verdicts = [line for line in map(json.loads, ledger.splitlines()) if "verdict" in line]
+        assert verdicts[-1]["verdict"] == "PROVED", verdicts
 
-        run = open_step("00_preflight", parameters)
-        preflight.observe(run)
-        preflight.verify(run)
 
-        run = open_step("01_create_key", parameters)
-        create_key.apply(run, create_key.plan(create_key.observe(run), parameters))
-        create_key.verify(run)
-        create_key.plan(create_key.observe(run), parameters)
+def run_cells(notebook: Path, given: dict[str, Any]) -> None:
+    """Run a notebook's code in a namespace of its own, with these parameters."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for cell in json.loads(notebook.read_text())["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        run_cell("".join(cell["source"]), namespace)
+        if "parameters" in cell["metadata"].get("tags", ()):
+            namespace.update(given)
 
-        run = open_step("02_grant_access", parameters)
-        grant_access.as_printed(run)
-        grant_access.who_may(run)
-        grant_access.apply(run, grant_access.plan(grant_access.observe(run), parameters))
-        grant_access.who_may(run)
-        grant_access.verify(run)
 
-        run = open_step("03_encrypt_workflow", parameters)
-        plan = encrypt_workflow.plan(encrypt_workflow.observe(run), parameters)
-        encrypt_workflow.apply(run, plan)
-        encrypt_workflow.verify(run)
-
-        run = open_step("04_confirm_events", parameters)
-        verdict = confirm_events.verify(run)
-        confirm_events.records(verdict)._repr_mimebundle_()
-        confirm_events.timeline(run, verdict)._repr_mimebundle_()
-        assert verdict.outcome.value == "PROVED", verdict
-
-        run = open_step("05_revoke_access", parameters)
-        inventory.workflows(run)
-        inventory.ways(run)
-        revoke_access.open_paths(run)
-        revoke_access.forecast(run)
-        revoke_access.give_back(run, revoke_access.unfinished(run))
-        revoke_access.who_may(run, "before")
-        revoke_access.build(run, "before")
-        plan = revoke_access.plan(revoke_access.observe(run), parameters)
-        revoke_access.apply(run, revoke_access.first_path(plan))
-        revoke_access.build(run, "one")
-        revoke_access.who_may(run)
-        revoke_access.apply(run, revoke_access.plan(revoke_access.observe(run), parameters))
-        revoke_access.build(run, "both")
-        revoke_access.who_may(run, "revoked")
-        revoke_access.refused_records(run)
-        revoke_access.changed_meanwhile(run)
-        revoke_access.give_back(run, revoke_access.restoration(run))
-        revoke_access.build(run, "restored")
-        revoke_access.verify(run)
-
-        run = open_step("06_clean_up", parameters)
-        clean_up.apply(run, clean_up.plan(clean_up.observe(run), parameters))
-        clean_up.verify(run)
-        clean_up.plan(clean_up.observe(run), parameters)
+def run_cell(source: str, namespace: dict[str, Any]) -> None:
+    """Run one cell; make what its last expression shows."""
+    *statements, last = ast.parse(source).body
+    if not isinstance(last, ast.Expr):
+        exec(compile(source, "cell", "exec"), namespace)
+        return
+    exec(compile(ast.Module(statements, []), "cell", "exec"), namespace)
+    value = eval(compile(ast.Expression(last.value), "cell", "eval"), namespace)
+    if hasattr(value, "_repr_mimebundle_"):
+        value._repr_mimebundle_()
 
 
 if __name__ == "__main__":
