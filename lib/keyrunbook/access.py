@@ -205,6 +205,11 @@ def role_requests(read: Read) -> list[Request]:
     return [Request(_session(read), action, read.key_arn, pairs) for action in build.ACTIONS]
 
 
+def encryption_context(key_arn: str) -> dict[str, str]:
+    """A context as Image Builder has it, of a workflow of the key's account."""
+    return {ARN_KEY: _workflow(key_arn), MESSAGE_KEY: "example"}
+
+
 def _workflow(key_arn: str) -> str:
     partition, _, region, account = _fields(key_arn)
     return f"arn:{partition}:imagebuilder:{region}:{account}:workflow/build/example/1.0.0/*"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from keyrunbook import access, policies, statements
+from keyrunbook import access, mending, policies, statements
 from keyrunbook.aws import mutate, who
 from keyrunbook.aws.refusals import code_of
 from keyrunbook.errors import ParameterError
@@ -19,7 +19,7 @@ from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.permissions import size
 from keyrunbook.plan import Applied, Change, Plan
-from keyrunbook.steps import presence
+from keyrunbook.steps import presence, tried
 from keyrunbook.steps.common import Forecast, Place, is_central, keep, passed, place
 
 if TYPE_CHECKING:
@@ -344,13 +344,18 @@ def _made_by_hand(state: State, role_arn: str) -> list[Finding]:
 def who_may(run: Run, state: State | None = None, key: who.KeySide | None = None) -> access.Matrix:
     """Who may use the key for what, decided from the policies as they are now.
 
-    `state` holds the key's policy, `key` its grants too, where they were read already.
+    What they leave open for the operator is tried, by a dry run. `state` holds the key's policy,
+    `key` its grants too, where they were read already.
     """
     facts = run.facts()
     name = facts.get("role_name") or role_name(run.parameters.execution_role)
     text = None if state is None else state.key_policy_text
     key = key or who.key_side(run.clients, facts["key_arn"], text)
-    return access.decided(who.read(run.clients, key, name), who.operator(run.clients, key))
+    read, operator = who.read(run.clients, key, name), who.operator(run.clients, key)
+    if read is not None:
+        ours = mending.Ours(run.run_id, read.role_arn, key.arn, policy_name(run.run_id))
+        read = replace(read, ours=ours)
+    return tried.settled(run, access.decided(read, operator), key.arn)
 
 
 def as_printed(run: Run) -> access.Printed:

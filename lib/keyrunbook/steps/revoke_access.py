@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 from iamaccess import Outcome
+from iamaccess.explain import not_read
 
 from keyrunbook import access, paths, policies, statements
 from keyrunbook.access import OPERATOR, ROLE
@@ -539,8 +540,8 @@ def who_may(run: Run, when: str = "", key: who.KeySide | None = None) -> access.
             [one.principal, one.action, one.what, one.outcome.value, one.why, one.wanted]
             for one in matrix.cells
         ]
-        not_read = [*matrix.not_read, *matrix.refused]
-        run.record("access", when=when, cells=cells, not_read=not_read)
+        unread = [*matrix.not_read, *matrix.refused]
+        run.record("access", when=when, cells=cells, not_read=unread)
     return matrix
 
 
@@ -651,9 +652,10 @@ def refusals(run: Run, progress: Callable[[Waited], None] | None = None) -> list
     return refused
 
 
-def refused_records(run: Run) -> Table:
-    """`refusals` as a table."""
-    rows = [("✓ a refusal", record, record.error_message or "") for record in refusals(run)]
+def refused_records(run: Run, found: Sequence[Record] | None = None) -> Table:
+    """`refusals` as a table; `found` are those that were looked for already."""
+    refused = refusals(run) if found is None else found
+    rows = [("✓ a refusal", record, record.error_message or "") for record in refused]
     return records_table("Refused Decrypts of the execution role", rows)
 
 
@@ -751,7 +753,7 @@ def _shut_out(matrix: Mapping[str, Any] | None) -> Finding:
     if open_rows:
         _, action, what, outcome, why, _ = open_rows[0]
         return Finding(statement, "fail", f"{action} for {what}: {outcome}, {why}", BY_DENY)
-    unread = ", ".join(dict.fromkeys(matrix["not_read"]))
+    unread = not_read(dict.fromkeys(matrix["not_read"]))
     if unknown:
         return Finding(statement, "not checked", f"{unknown[0][4]}; not read: {unread}")
     if not rows:

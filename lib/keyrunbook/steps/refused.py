@@ -1,0 +1,287 @@
+"""Why was this refused? A refused call of KMS, decided again by the policies.
+
+Once by the policies as they were then: the key's policy, this run's policy of the role and the
+grants that it took are as the ledger says; what else decides is as it is now. And once by all as it
+is now. Policy changes take effect late, so that the two may differ from what AWS did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from iamaccess import (
+    ContextValue,
+    Grant,
+    MalformedPolicy,
+    Outcome,
+    Policies,
+    Policy,
+    Principal,
+    Request,
+    parse_policy,
+)
+
+from keyrunbook import access, mending
+from keyrunbook.access import Answer
+from keyrunbook.aws import who
+from keyrunbook.proof import ARN_KEY, MESSAGE_KEY
+from keyrunbook.records import KMS, Record
+from keyrunbook.show.tables import SIGNS, Table
+from keyrunbook.steps.events import moment
+from keyrunbook.steps.grant_access import policy_name
+
+if TYPE_CHECKING:
+    from keyrunbook.session import Run
+
+REFUSED: Final = "AccessDenied"
+"""The error code of a record whose call the policies refused."""
+_SECOND: Final = timedelta(seconds=1)
+"""Records have whole seconds: what was changed within it may have come before or after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """One refused record, and why: by the policies `then` and `now`.
+
+    `assumed` says what the record does not tell and was taken for granted. Both answers are None
+    where policies did not refuse, and `assumed` says what did.
+    """
+
+    record: Record
+    then: Answer | None
+    now: Answer | None
+    assumed: str = ""
+
+
+def why_refused(run: Run, records: Sequence[Record]) -> Table:
+    """Why each of these records was refused, as a table."""
+    return _table(explained(run, records))
+
+
+def explained(run: Run, records: Sequence[Record]) -> list[Why]:
+    """Why each of these records was refused. Reads the policies once, if one of them needs it."""
+    judged = [one for one in records if _is_judged(one)]
+    if not judged:
+        return [Why(one, None, None, _not_by_policies(one)) for one in records]
+    case = _Case(run)
+    return [
+        case.why(one) if _is_judged(one) else Why(one, None, None, _not_by_policies(one))
+        for one in records
+    ]
+
+
+def _is_judged(record: Record) -> bool:
+    return record.source == KMS and record.error_code == REFUSED
+
+
+def _not_by_policies(record: Record) -> str:
+    """What refused a call that no policy on the key refused."""
+    if record.error_code is None:
+        return "it was not refused"
+    if record.source != KMS:
+        return f"{record.source} refused it: only calls of KMS are decided here"
+    if record.error_code == "InvalidCiphertextException":
+        return "the encryption context is not that of the encryption: no permission is missing"
+    return f"{record.error_code}: no permission is missing"
+
+
+class _Case:
+    """The policies of a run, now and then, for the refusals of one look."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        facts = run.facts()
+        self._key_arn = facts["key_arn"]
+        key = who.key_side(run.clients, self._key_arn)
+        self._role = who.read(run.clients, key, facts["role_name"])
+        self._operator = who.operator(run.clients, key)
+        self._key = key
+        self._own = policy_name(run.run_id)
+        self._changes = list(_changes(run, self._key_arn, facts["role_name"]))
+
+    def why(self, record: Record) -> Why:
+        request, assumed = self._request(record)
+        now = self._layers(record)
+        ours = None
+        if self._role is not None and record.issuer_arn == self._role.role_arn:
+            ours = mending.Ours(self._run.run_id, self._role.role_arn, self._key_arn, self._own)
+        return Why(
+            record,
+            self._then(request, now, record.time, ours),
+            access.answered(request, now, ours),
+            assumed,
+        )
+
+    def _then(
+        self, request: Request, now: Policies, time: datetime, ours: mending.Ours | None
+    ) -> Answer:
+        """By the policies then: as they were within that second, where that refuses."""
+        answers = [
+            access.answered(request, self._at(now, at, of_role=ours is not None), ours)
+            for at in (time + _SECOND, time)
+        ]
+        return next((one for one in answers if one.outcome is not Outcome.ALLOWED), answers[0])
+
+    def _layers(self, record: Record) -> Policies:
+        """The policies that bear on who called, as they are now; of a stranger only the key's."""
+        if self._role is not None and record.issuer_arn == self._role.role_arn:
+            return self._role.policies
+        operator = self._operator
+        if record.principal_arn == operator.principal.arn:
+            return operator.policies
+        return Policies(resource=self._key.policy, grants=self._key.grants)
+
+    def _at(self, now: Policies, at: datetime, *, of_role: bool) -> Policies:
+        """The policies at that time; of the role also its policy of this run."""
+        resource, identity, grants = now.resource, now.identity, now.grants
+        key_policy = _value_at(self._changes, "key policy", at)
+        if key_policy is not _AS_NOW:
+            resource = _parsed(key_policy, "resource", "key policy")
+        role_policy = _value_at(self._changes, "role policy", at)
+        if of_role and identity is not None and role_policy is not _AS_NOW:
+            others = [one for one in identity if one.name != self._own]
+            own = _parsed(role_policy, "identity", self._own) if role_policy is not None else []
+            identity = None if own is None else [*others, *own]
+        if grants is not None:
+            taken = [one.before for one in self._changes if one.what == "grant" and one.time > at]
+            grants = [*grants, *(_grant(one, self._key_arn) for one in taken if one is not None)]
+            made_since = {one.after for one in self._changes if one.what == "id" and one.time > at}
+            grants = [one for one in grants if one.grant_id not in made_since]
+        return replace(now, resource=resource, identity=identity, grants=grants)
+
+    def _request(self, record: Record) -> tuple[Request, str]:
+        """What was asked, by the record; and what it does not tell."""
+        context, assumed = record.encryption_context, ""
+        if context is None:
+            version = str(self._run.facts().get("workflow_arn", "")).rpartition("/")[0]
+            context = {ARN_KEY: f"{version}/*", MESSAGE_KEY: ""} if version else {}
+            assumed = "the record has no encryption context: this run's workflow is taken"
+        pairs: dict[str, ContextValue] = {
+            f"kms:EncryptionContext:{name}": value for name, value in context.items() if value
+        }
+        pairs["kms:EncryptionContextKeys"] = list(context)
+        by_role = self._role is not None and record.issuer_arn == self._role.role_arn
+        if record.invoked_by is not None and not by_role:
+            pairs |= {"aws:CalledVia": [record.invoked_by], "aws:ViaAWSService": True}
+        key_arn = record.key_arns[0] if record.key_arns else self._key_arn
+        return Request(self._principal(record), f"kms:{record.name}", key_arn, pairs), assumed
+
+    def _principal(self, record: Record) -> Principal:
+        if record.principal_arn == self._operator.principal.arn:
+            return self._operator.principal
+        arn = record.principal_arn or "unknown"
+        account = arn.split(":")[4] if arn.count(":") >= 5 else None
+        role, by = self._role, record.issuer_arn
+        if by is None:
+            return Principal("user" if ":user/" in arn else "root", arn, account)
+        unique_id = role.role_id if role is not None and by == role.role_arn else None
+        return Principal("session", arn, account, by, unique_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change of the run: of what, when AWS had made it, what was there before and after."""
+
+    what: str
+    time: datetime
+    before: Any
+    after: Any
+
+
+_AS_NOW: Final = object()
+"""Stands for a policy that the run did not change: it is taken as it is now."""
+
+
+def _changes(run: Run, key_arn: str, role_name: str) -> Iterator[_Change]:
+    """What the run changed of the key's policy, its own policy of the role, and grants."""
+    for intent, outcome in run.ledger.served():
+        asked, before = intent["parameters"], intent["before"]
+        time = moment(outcome["time"])
+        match intent["call"]:
+            case "kms:PutKeyPolicy" if asked["KeyId"] == key_arn:
+                yield _Change("key policy", time, before.get("policy"), asked["Policy"])
+            case "iam:PutRolePolicy" if asked["RoleName"] == role_name:
+                yield _Change("role policy", time, before["policy"], asked["PolicyDocument"])
+            case "iam:DeleteRolePolicy" if asked["RoleName"] == role_name:
+                yield _Change("role policy", time, before["policy"], None)
+            case "kms:RevokeGrant" if asked["KeyId"] == key_arn:
+                yield _Change("grant", time, before["grant"], None)
+            case "kms:CreateGrant" if asked["KeyId"] == key_arn:
+                for grant_id in outcome.get("gives", {}).values():
+                    yield _Change("id", time, None, grant_id)
+
+
+def _value_at(changes: Iterable[_Change], what: str, at: datetime) -> Any:
+    """What was there at that time: what the last change left, else what the first one found."""
+    of_it = [one for one in changes if one.what == what]
+    if not of_it:
+        return _AS_NOW
+    earlier = [one for one in of_it if one.time <= at]
+    return earlier[-1].after if earlier else of_it[0].before
+
+
+def _parsed(document: Any, kind: Any, name: str) -> list[Policy] | None:
+    """The policy, or None where there is none that the judge can read."""
+    if document is None:
+        return None
+    try:
+        return [parse_policy(document, kind=kind, name=name)]
+    except MalformedPolicy:
+        return None
+
+
+def _grant(given: Mapping[str, Any], key_arn: str) -> Grant:
+    """A grant that was taken, as the ledger keeps it."""
+    constraints = given.get("Constraints", {})
+    return Grant(
+        given["GrantId"],
+        given["GranteePrincipal"],
+        frozenset(given["Operations"]),
+        constraints.get("EncryptionContextSubset"),
+        constraints.get("EncryptionContextEquals"),
+        key_arn,
+    )
+
+
+def _table(whys: Sequence[Why]) -> Table:
+    rows = [row for why in whys for row in _rows(why)]
+    assumed = dict.fromkeys(why.assumed for why in whys if why.assumed and why.then is not None)
+    if not rows:
+        note = "No refused record was given."
+    elif assumed:
+        note = f"Of a record that tells less: {'; '.join(assumed)}."
+    else:
+        note = ""
+    columns = (
+        *("event", "time (UTC)", "principal", "by the policies"),
+        *("decision", "because", "nearest miss", "mended by", "settled by"),
+    )
+    return Table("Why was this refused?", columns, rows, note)
+
+
+def _rows(why: Why) -> Iterator[tuple[str, ...]]:
+    record = why.record
+    told = (
+        record.name,
+        f"{record.time:%Y-%m-%dT%H:%M:%SZ}",
+        (record.principal_arn or "unknown").split(":", 5)[-1],
+    )
+    if why.then is None or why.now is None:
+        yield (*told, "none", "", why.assumed, "", "", "")
+        return
+    for by, answer in (
+        ("as the ledger says they were then", why.then),
+        ("as they are now", why.now),
+    ):
+        yield (
+            *told,
+            by,
+            SIGNS[answer.outcome.value],
+            answer.why,
+            "; then ".join(answer.near),
+            str(answer.mend or ""),
+            answer.settles,
+        )
