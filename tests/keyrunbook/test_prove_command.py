@@ -6,9 +6,11 @@ import base64
 import gzip
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from keyrunbook.cli import _main
 from keyrunbook.execution.proving import Question, carry_out, of_the_verdict
 from keyrunbook.ledger import NAME
 from keyrunbook.logs import Integrity, search
+from keyrunbook.logs.athena import ddl
 from keyrunbook.parameters import Parameters
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox, start_private
 from keyrunbook.session import open_step
@@ -29,6 +32,8 @@ from keyrunbook.steps import STEPS
 KEY = "arn:aws:kms:us-west-2:111122223333:key/0987dcba-09fe-87dc-65ba-ab0987654321"
 BUILD = "arn:aws:imagebuilder:us-west-2:111122223333:workflow/build/images/1.0.0/1"
 CLAIM = ["--key", KEY, "--workflow", BUILD]
+ANSWERS = "s3://answers/queries"
+BY_ATHENA = ["--source", "athena:cloudtrail", "--athena-output", ANSWERS]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +45,13 @@ CLAIM = ["--key", KEY, "--workflow", BUILD]
         (["--run-id", "absent"], "There is no run 'absent'"),
         (["--key", "alias/mine", "--workflow", BUILD], "--key: 'alias/mine' is not the ARN"),
         (["--key", KEY, "--workflow", BUILD[:-2]], "--workflow: "),
-        ([*CLAIM, "--source", "athena:logs"], "Athena is no source of records yet"),
+        ([*CLAIM, "--source", "athena:"], "athena: is not of the form athena:TABLE"),
+        ([*CLAIM, "--source", "athena:a.b.c"], "athena:a.b.c is not of the form"),
+        ([*CLAIM, "--source", "athena:logs", "--require-integrity"], "Athena takes no hashes"),
+        ([*CLAIM, "--source", "trail:"], "names no trail"),
+        ([*CLAIM, "--source", "trail", "--athena-seconds", "5"], "is not Athena"),
+        ([*CLAIM, "--source", "athena:logs", "--athena-gigabytes", "0"], "--athena-gigabytes"),
+        ([*CLAIM, "--lookup-calls", "0"], "--lookup-calls"),
         ([*CLAIM, "--source", "no-such-folder"], "no-such-folder"),
         ([*CLAIM, "--source", "s3:/trails"], "s3:/trails"),
         ([*CLAIM, "--require-integrity"], "The Event history has no digests"),
@@ -93,6 +104,7 @@ class World:
         self._advance(minutes=10)
         self._advance(hours=3)  # what was asked meanwhile is in a file of its own
         self._copy()
+        self._table()
 
     @property
     def claim(self) -> list[str]:
@@ -138,6 +150,24 @@ class World:
         self.keys = self.logs.with_name("keys.json")
         self.keys.write_text(json.dumps({"PublicKeyList": listed}, default=str))
 
+    def _table(self) -> None:
+        """The table that `runbook athena-ddl` prints, and a place for answers."""
+        aws, athena = self.aws, self.aws("athena")
+        where = {"LocationConstraint": aws.region}
+        aws("s3").create_bucket(Bucket="answers", CreateBucketConfiguration=where)
+        made = athena.start_query_execution(
+            QueryString=ddl(
+                *("default", "cloudtrail", "s3://trails", aws.identity.account, aws.region),
+                since=self.since.date(),
+            ),
+            ResultConfiguration={"OutputLocation": ANSWERS},
+        )
+        asked = partial(athena.get_query_execution, QueryExecutionId=made["QueryExecutionId"])
+        until = time.monotonic() + 30
+        while (state := asked()["QueryExecution"]["Status"])["State"] != "SUCCEEDED":
+            assert time.monotonic() < until, state
+            time.sleep(0.05)
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
@@ -178,6 +208,10 @@ def test_each_source_proves_the_same_run_by_the_same_records(world: World, ask: 
             *("--trail-keys", world.keys, "--require-integrity"),
         ),
         "run, copy": ask("--run-id", "one", "--source", world.logs),
+        "trail": ask(*world.claim, "--source", "trail", "--require-integrity"),
+        "trail by name": ask(*world.claim, "--source", "trail:main"),
+        "athena": ask(*world.claim, *BY_ATHENA),
+        "run, athena": ask("--run-id", "one", *BY_ATHENA),
     }
     for name, (status, told) in answers.items():
         assert (status, told["verdict"]["outcome"]) == (0, "PROVED"), (name, told)
@@ -195,6 +229,10 @@ def test_each_source_proves_the_same_run_by_the_same_records(world: World, ask: 
         "run, bucket": "proven",
         "copy": "proven",
         "run, copy": "proven",
+        "trail": "proven",
+        "trail by name": "proven",
+        "athena": None,
+        "run, athena": None,
     }
     assert (world.outputs / "one" / NAME).read_bytes() == ledger
 

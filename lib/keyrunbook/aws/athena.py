@@ -27,7 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from keyrunbook.aws.clients import Clients
 from keyrunbook.aws.refusals import code_of, explain
-from keyrunbook.aws.trail_logs import days, lack_of, pages
+from keyrunbook.aws.trail_logs import days, lack_of, pages, unknown_of
 from keyrunbook.aws.trails import Trail, read_trails
 from keyrunbook.aws.wait import NotYet, Pending, Waited, wait_until
 from keyrunbook.errors import AwsRefused, ParameterError
@@ -255,20 +255,16 @@ class AthenaLogs:
         try:
             trails = read_trails(self._clients, self._region)
         except ClientError as error:
-            why = explain(error).what.rstrip(".")
-            return None, [f"Which events the trail selects is not known: {why}."]
+            return None, [f"{unknown_of(None)} {explain(error).what}"]
         here = [
             trail
             for trail in trails
             if (trail.bucket, trail.prefix.strip("/")) == (self.table.bucket, self.table.prefix)
         ]
         if not here:
-            return None, [
-                "Which events the files hold is not known: no trail is seen that delivers there."
-            ]
+            return None, [unknown_of(None)]
         best = min(here, key=lambda trail: (trail.refused is not None, bool(lack_of(trail))))
-        lack = [lack_of(best)] if lack_of(best) else []
-        return (best if best.refused is None else None), lack
+        return best, [said] if (said := lack_of(best) or unknown_of(best)) else []
 
 
 def _files(rows: Iterator[Row], wanted: Wanted) -> Iterator[Scanned]:

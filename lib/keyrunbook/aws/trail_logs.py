@@ -114,18 +114,25 @@ def place_of_trail(clients: Clients, name: str | None = None) -> Place:
 def lack_of(trail: Trail | None) -> str:
     """A sentence on what the proof needs and a trail does not keep; empty where it keeps all.
 
-    Empty also of no trail, of which nothing is known.
+    Empty also where that is not known: `unknown_of` says so.
     """
-    if trail is None:
+    if trail is None or trail.refused is not None:
         return ""
-    if trail.refused is not None:
-        return f"Whether trail {trail.name} keeps what is looked for is not known: {trail.refused}."
     # A trail that was stopped has what it delivered before.
     logging = Trail(trail.name, True, trail.selectors, trail.advanced)
     for source, kinds in ((KMS, (True,)), (IMAGE_BUILDER, (True, False))):
         lack = lacks(logging, source, kinds=kinds)
         if lack is not None:
             return f"Trail {trail.name} {lack}, so its files cannot show what is looked for."
+    return ""
+
+
+def unknown_of(trail: Trail | None) -> str:
+    """A sentence where it is not known what a trail keeps; empty where it is."""
+    if trail is None:
+        return "Which events the trail selects is not known: its files may lack some."
+    if trail.refused is not None:
+        return f"Whether trail {trail.name} keeps what is looked for is not known: {trail.refused}."
     return ""
 
 
@@ -182,7 +189,8 @@ class TrailLogs:
         remark: str = "",
     ) -> None:
         self.place = place
-        self.name = f"the log files of {account} in {region} at {place.url}{remark}"
+        of = f"trail {place.trail.name}, " if place.trail is not None else ""
+        self.name = f"the log files of {of}{account} in {region} at {place.url}{remark}"
         self._clients = clients
         self._s3 = clients("s3")
         self._account = account
@@ -228,9 +236,7 @@ class TrailLogs:
         trail, lack = self.place.trail, self.lack
         known = trail is not None and trail.started is not None and trail.started <= since
         ended = trail.stopped if trail is not None and not trail.logging else None
-        notes = [lack] if lack else []
-        if trail is None:
-            notes.append("Which events the trail selects is not known: its files may lack some.")
+        notes = [said] if (said := lack or unknown_of(trail)) else []
         return found(
             self.name,
             wanted,

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from keyrunbook.cli.common import OUTPUTS, PARAMETER_OPTIONS, given_options, load
-
-if TYPE_CHECKING:
-    from keyrunbook.aws.wait import Waited
-
-
-def _time(_: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise click.BadParameter(
-            f"{text!r} is no time with a time zone, such as 2026-03-02T09:00:00Z.", param=option
-        )
-    return time
+from keyrunbook.cli.common import OUTPUTS, PARAMETER_OPTIONS, given_options, load, time_with_zone
+from keyrunbook.cli.watching import watching
 
 
 @click.command(
@@ -44,13 +27,13 @@ Exit status:
 @click.option("--workflow", metavar="BUILD_ARN", help="The workflow build version to prove.")
 @click.option(
     "--since",
-    callback=_time,
+    callback=time_with_zone,
     metavar="TIME",
     help="Look from this time on, with its zone (2026-03-02T09:00:00Z); a look-up, besides the "
     "times of calls that are known. Where GetWorkflow is not read and no record tells when the "
     "build was made, this is that time.",
 )
-@click.option("--until", callback=_time, metavar="TIME", help="Look until this time.")
+@click.option("--until", callback=time_with_zone, metavar="TIME", help="Look until this time.")
 @click.option(
     "--principal",
     "principals",
@@ -70,8 +53,43 @@ Exit status:
     "--source",
     default="lookup",
     metavar="SOURCE",
-    help="lookup (the Event history, the default), s3://bucket/prefix that a trail delivers to, or "
-    "a file, folder or glob of log files.",
+    help="lookup (the Event history, the default); trail or trail:NAME (the log files of a trail "
+    "that is found); s3://bucket/prefix that a trail delivers to; athena:TABLE or "
+    "athena:DATABASE.TABLE over them (runbook athena-ddl prints how to make it); or a file, folder "
+    "or glob of log files (a folder named trail: ./trail).",
+)
+@click.option(
+    "--lookup-calls",
+    type=click.IntRange(1, 100_000),
+    metavar="CALLS",
+    help="Most calls of one search of the Event history, two a second. Over it, NOT_YET. 240.",
+)
+@click.option(
+    "--event-wait-seconds",
+    type=click.IntRange(0, 7200),
+    metavar="SECONDS",
+    help="Longest wait for records that a look-up does not show yet. 30 or, on AWS, 900.",
+)
+@click.option(
+    "--athena-workgroup", metavar="NAME", help="The workgroup that Athena's query runs in. primary."
+)
+@click.option(
+    "--athena-output",
+    metavar="S3_URL",
+    help="Where Athena leaves the query's answer, an object in S3. The workgroup's own place.",
+)
+@click.option(
+    "--athena-gigabytes",
+    type=click.FloatRange(0, min_open=True),
+    metavar="GB",
+    help="The most that Athena may read, which AWS charges for: by the log files' sizes, an "
+    "estimate. Over it nothing is run: NOT_YET. 100.",
+)
+@click.option(
+    "--athena-seconds",
+    type=click.IntRange(1, 7200),
+    metavar="SECONDS",
+    help="The longest that Athena's query may take; then it is stopped: NOT_YET. 900.",
 )
 @click.option(
     "--trail-keys",
@@ -104,6 +122,12 @@ def prove(
     claimed: str,
     as_json: bool,
     junit: Path | None,
+    lookup_calls: int | None,
+    event_wait_seconds: int | None,
+    athena_workgroup: str | None,
+    athena_output: str | None,
+    athena_gigabytes: float | None,
+    athena_seconds: int | None,
     outputs: Path | None,
     target: str | None,
     profile: str | None,
@@ -112,8 +136,9 @@ def prove(
 ) -> None:
     """Prove from CloudTrail that a workflow was encrypted under a key, whoever made it.
 
-    Needs no run, and changes nothing: only reads can be sent. GetWorkflow is asked which key the
-    workflow names; where it is refused, the clauses stay open, and it says so. A folder of log
+    Needs no run, and changes nothing: only reads can be sent. Athena's SELECT is one, and leaves
+    its answer in S3, where the workgroup or --athena-output says. GetWorkflow is asked which key
+    the workflow names; where it is refused, the clauses stay open, and it says so. A folder of log
     files, with --key and --workflow, is judged without AWS unless --target or --profile is given.
 
     Log files are also judged by the digests beside them: proven, not proven or refuted. Integrity
@@ -123,19 +148,37 @@ def prove(
     Examples:
       runbook prove --run-id RUN_ID
       runbook prove --target aws --key KEY_ARN --workflow BUILD_ARN
+      runbook prove --target aws --key KEY_ARN --workflow BUILD_ARN --source trail
       runbook prove --target aws --key KEY_ARN --workflow BUILD_ARN --source s3://trails
+      runbook prove --target aws --key KEY_ARN --workflow BUILD_ARN --source athena:cloudtrail
       runbook prove --key KEY_ARN --workflow BUILD_ARN --source AWSLogs --trail-keys keys.json
     """
+    from keyrunbook.aws.athena import How
     from keyrunbook.execution import proving
 
+    numbers = {"lookup_calls": lookup_calls, "event_wait_seconds": event_wait_seconds}
     given = given_options(
         run_id=run_id, outputs_dir=outputs, target=target, profile=profile, region=region
     )
-    parameters, _ = load((), None, {**given, "read_only": True})
+    limits = {name: value for name, value in numbers.items() if value is not None}
+    parameters, _ = load((), None, {**given, **limits, "read_only": True})
+    athena = {
+        "workgroup": athena_workgroup,
+        "output": athena_output,
+        "most_gigabytes": athena_gigabytes,
+        "limit_s": athena_seconds,
+    }
+    how = How(**{name: value for name, value in athena.items() if value is not None})  # type: ignore[arg-type]
     question = proving.Question(
-        key, workflow, principals=principals or None, only_readable=claimed == "readable", **asked
+        key,
+        workflow,
+        principals=principals or None,
+        only_readable=claimed == "readable",
+        how=how,
+        **asked,
     )
-    proof = proving.carry_out(question, parameters, _waiting)
+    with watching() as watch:
+        proof = proving.carry_out(question, parameters, watch)
     if junit is not None:
         proving.write_junit(proof, junit)
     if as_json:
@@ -143,10 +186,3 @@ def prove(
     else:
         click.echo(proof.text())
     raise click.exceptions.Exit(proof.exit_status)
-
-
-def _waiting(waited: Waited) -> None:
-    """Say once that it takes time."""
-    if waited.probes == 1 and not waited.over:
-        seconds = f"{waited.limit_s:.0f}"
-        click.echo(f"Waiting for CloudTrail's records, at most {seconds} s.", err=True)

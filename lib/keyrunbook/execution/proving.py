@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 from xml.etree import ElementTree
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from keyrunbook.aws.athena import AthenaLogs, How
 from keyrunbook.aws.clients import Clients
 from keyrunbook.aws.lookup import REACH
 from keyrunbook.aws.refusals import explain
-from keyrunbook.aws.trail_logs import TrailLogs, place_of_url, public_keys
+from keyrunbook.aws.trail_logs import TrailLogs, place_of_trail, place_of_url, public_keys
 from keyrunbook.aws.wait import NotYet, Pending, Waited, wait_until
 from keyrunbook.errors import AwsRefused, ParameterError, RunbookError, StepMissing
 from keyrunbook.execution.result import EXIT_STATUS_OF_VERDICT
@@ -37,6 +38,7 @@ from keyrunbook.logs import (
     read_keys,
     search,
 )
+from keyrunbook.logs.athena import named
 from keyrunbook.parameters import Parameters, event_wait_seconds, outputs_dir
 from keyrunbook.proof import (
     DECRYPT,
@@ -60,6 +62,9 @@ from keyrunbook.steps.encrypt_workflow import GET_WORKFLOW
 from keyrunbook.steps.events import CLOCK_SKEW, INTERVAL_S, fewer, history_of, moment, remark, whose
 
 LOOKUP: Final = "lookup"
+Kind = Literal["lookup", "trail", "s3", "athena", "path"]
+"""The kinds of sources: the Event history, three ways to a trail's files, files of this machine."""
+
 NO, UNKNOWN = 1, 3
 """Exit statuses, as every command has them."""
 
@@ -71,9 +76,11 @@ _SINCE: Final = "Give the build's creation time (GetWorkflow's dateCreated) by -
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be proved, by what, and from when to when; `source` is lookup, s3://… or a path.
+    """What is to be proved, by what, and from when to when.
 
-    Either a run is named (by the parameters), or `key_arn` and `workflow_arn` are given.
+    `source` is ``lookup``, ``trail`` or ``trail:NAME``, ``s3://…``, ``athena:TABLE`` or
+    ``athena:DATABASE.TABLE``, or a path; `how` is for Athena. Either a run is named (by the
+    parameters), or `key_arn` and `workflow_arn` are given.
     """
 
     key_arn: str | None = None
@@ -85,16 +92,32 @@ class Question:
     source: str = LOOKUP
     trail_keys: Path | None = None
     require_integrity: bool = False
+    how: How = field(default_factory=How)
 
     @property
-    def in_s3(self) -> bool:
-        """Whether the source is a bucket."""
-        return self.source.startswith("s3://")
+    def kind(self) -> Kind:
+        """What `source` is; a path that looks like another kind is told apart by ``./``."""
+        word, colon, _ = self.source.partition(":")
+        if self.source in ("lookup", "trail") or (colon and word in ("trail", "athena")):
+            return cast(Kind, word)
+        return "s3" if self.source.startswith("s3://") else "path"
 
-    @property
-    def on_this_machine(self) -> bool:
-        """Whether the source is files of this machine."""
-        return self.source != LOOKUP and not self.in_s3
+
+def _unheard(*_: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told how a proof gets on; all that takes time tells one of them.
+
+    `waiting`: a wait for records of a look-up; `calls`: how many calls the look-up seems to take;
+    `files`: how many were read, and of how many; `query`: a query of Athena's.
+    """
+
+    waiting: Callable[[Waited], None] = _unheard
+    calls: Callable[[int], None] = _unheard
+    files: Callable[[int, int], None] = _unheard
+    query: Callable[[Waited], None] = _unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +238,7 @@ class _Subject(NamedTuple):
 def carry_out(
     question: Question,
     parameters: Parameters,
-    progress: Callable[[Waited], None] | None = None,
+    watch: Watch = Watch(),
 ) -> Proof:
     """Judge the claim. Only a look-up waits for records, up to `event_wait_seconds`.
 
@@ -241,17 +264,26 @@ def carry_out(
                 raise
             notes.append(f"{error.what} So which key the workflow names is not known.")
     subject = subject._replace(claim=claim)
-    if question.source == LOOKUP:
-        verdict = _looked_up(question, parameters, subject, progress)
+    if question.kind == "lookup":
+        verdict = _looked_up(question, parameters, subject, watch)
         return Proof(verdict, None, tuple(notes), question.require_integrity)
-    return _from_files(question, subject, keys, notes)
+    if question.kind == "athena":
+        return _by_athena(question, subject, watch, notes)
+    return _from_files(question, subject, keys, watch, notes)
 
 
 def _check(question: Question, parameters: Parameters) -> None:
-    if question.source.startswith("athena:"):
+    if question.kind == "athena":
+        named(question.source)  # refuses what names no table
+    if question.kind == "trail" and question.source.endswith(":"):
         raise ParameterError(
-            f"--source {question.source}: Athena is no source of records yet.",
-            "Give the bucket that the trail delivers to (s3://bucket/prefix), or a copy of it.",
+            f"--source {question.source} names no trail.",
+            "Give --source trail:NAME, or --source trail for one that keeps what is needed.",
+        )
+    if question.kind != "athena" and question.how != How():
+        raise ParameterError(
+            f"--source {question.source} is not Athena, and options for Athena are given.",
+            "Leave them out, or give --source athena:TABLE.",
         )
     pair = (question.key_arn, question.workflow_arn)
     if (parameters.run_id is None) == (None in pair) or (parameters.run_id and any(pair)):
@@ -259,12 +291,19 @@ def _check(question: Question, parameters: Parameters) -> None:
             "What is to be proved is not said, or said twice.",
             "Give --run-id ID, or both --key ARN and --workflow BUILD_ARN.",
         )
-    if question.source == LOOKUP and (question.trail_keys or question.require_integrity):
+    without = _WITHOUT_INTEGRITY.get(question.kind)
+    if without is not None and (question.trail_keys or question.require_integrity):
         raise ParameterError(
-            "The Event history has no digests: nothing shows its integrity.",
+            f"{without}: nothing shows the integrity of what it answers.",
             "Leave --trail-keys and --require-integrity out, or give log files by --source.",
         )
     Wanted(question.since, question.until)  # refuses an end before the begin
+
+
+_WITHOUT_INTEGRITY: Final[Mapping[Kind, str]] = {
+    "lookup": "The Event history has no digests",
+    "athena": "Athena takes no hashes of the files that it reads",
+}
 
 
 def _subject(question: Question, parameters: Parameters) -> _Subject:
@@ -288,11 +327,7 @@ def _subject(question: Question, parameters: Parameters) -> _Subject:
     assert workflow is not None
     assert key is not None
     claim = _claim(question, workflow, key, reads)
-    if (
-        question.on_this_machine
-        and opened is None
-        and not (parameters.target or parameters.profile)
-    ):
+    if question.kind == "path" and opened is None and not (parameters.target or parameters.profile):
         return _Subject(claim, None, 0, 1)
     region = parameters.region or claim.region
     _valid(lambda: replace(claim, region=region))  # before anybody is asked
@@ -415,11 +450,11 @@ def _looked_up(
     question: Question,
     parameters: Parameters,
     subject: _Subject,
-    progress: Callable[[Waited], None] | None,
+    watch: Watch,
 ) -> Verdict:
     clients, claim = subject.clients, subject.claim
     assert clients is not None
-    source = history_of(clients, parameters.lookup_calls)
+    source = history_of(clients, parameters.lookup_calls, estimated=watch.calls)
     if not _is_read(claim):
         now = clients.now()
         asked = Span("EventName", _CREATED_BY, question.since or now - REACH, now)
@@ -440,7 +475,7 @@ def _looked_up(
             return verdict
         return Pending(verdict)
 
-    answer = wait_until(probe, subject.wait_s, subject.interval_s, progress=progress)
+    answer = wait_until(probe, subject.wait_s, subject.interval_s, progress=watch.waiting)
     verdict = answer.last if isinstance(answer, NotYet) else answer
     assert isinstance(verdict, Verdict)
     return verdict
@@ -474,28 +509,19 @@ def _cut(spans: Sequence[Span], until: datetime | None) -> tuple[Span, ...]:
 
 
 def _from_files(
-    question: Question, subject: _Subject, keys: Sequence[PublicKey] | None, notes: list[str]
+    question: Question,
+    subject: _Subject,
+    keys: Sequence[PublicKey] | None,
+    watch: Watch,
+    notes: Sequence[str],
 ) -> Proof:
-    claim, clients = subject.claim, subject.clients
-    wanted = _wanted(question, claim)
+    claim, wanted = subject.claim, _wanted(question, subject.claim)
     logs = None
-    if question.in_s3:
-        assert clients is not None
-        logs = TrailLogs(
-            clients,
-            place_of_url(question.source),
-            claim.account,
-            claim.region,
-            remark=remark(clients),
-        )
-        if wanted.since is None:
-            raise ParameterError(
-                "From when on the bucket is to be searched is not known: GetWorkflow was not read.",
-                _SINCE,
-            )
-        found = logs.search(wanted.since, wanted.until, hashed=True)
+    if question.kind == "path":
+        found = search([question.source], wanted, hashed=True, progress=watch.files)
     else:
-        found = search([question.source], wanted, hashed=True)
+        since, logs = _begin(wanted), _trail_logs(question, subject)
+        found = logs.search(since, wanted.until, hashed=True, progress=watch.files)
     claim = _dated(question, claim, found.records)
     verdict = prove(found.records, claim, found.searched)
     since = wanted.since or claim.created - 2 * claim.clock_skew
@@ -509,6 +535,56 @@ def _from_files(
         (*notes, *found.notes),
         question.require_integrity,
     )
+
+
+def _trail_logs(question: Question, subject: _Subject) -> TrailLogs:
+    """The files that a trail delivers to the bucket that is named, or that a trail is found for."""
+    clients, claim = subject.clients, subject.claim
+    assert clients is not None
+    if question.kind == "trail":
+        place = place_of_trail(clients, question.source.partition(":")[2] or None)
+    else:
+        place = place_of_url(question.source)
+    where = _whose(clients, "s3", "cloudtrail")
+    return TrailLogs(clients, place, claim.account, claim.region, remark=where)
+
+
+def _whose(clients: Clients, *services: str) -> str:
+    """What a source's name ends in where an endpoint that it is read from is not AWS's."""
+    elsewhere = any(clients.foreign(service) for service in services)
+    return remark(clients) or (" (not AWS's endpoint)" if elsewhere else "")
+
+
+def _begin(wanted: Wanted) -> datetime:
+    """From when on a trail's files are searched. Raises ParameterError where nothing tells."""
+    if wanted.since is None:
+        raise ParameterError(
+            "From when on the files are to be searched is not known: GetWorkflow was not read.",
+            _SINCE,
+        )
+    return wanted.since
+
+
+# --- by Athena
+
+
+def _by_athena(question: Question, subject: _Subject, watch: Watch, notes: Sequence[str]) -> Proof:
+    clients, claim = subject.clients, subject.claim
+    assert clients is not None
+    wanted = _wanted(question, claim)
+    since = _begin(wanted)
+    where = _whose(clients, "athena", "s3")
+    how = replace(question.how, interval_s=min(question.how.interval_s, subject.interval_s))
+    logs = AthenaLogs(clients, question.source, claim.account, claim.region, how, remark=where)
+    found = logs.search(since, wanted.until, progress=watch.query)
+    claim = _dated(question, claim, found.records)
+    verdict = prove(found.records, claim, found.searched)
+    held = found.places(verdict.events)
+    files = [f"The verdict's records are in {', '.join(held)}."] if held else []
+    return Proof(verdict, None, (*notes, *found.notes, *files), question.require_integrity)
+
+
+# --- what both have
 
 
 def _wanted(question: Question, claim: Claim) -> Wanted:

@@ -43,8 +43,16 @@ def history(run: Run, region: str | None = None) -> LookupSource:
     return history_of(run.clients, run.parameters.lookup_calls, region)
 
 
-def history_of(clients: Clients, max_calls: int, region: str | None = None) -> LookupSource:
-    """The Event history of the clients' account, in `region` or their own."""
+def history_of(
+    clients: Clients,
+    max_calls: int,
+    region: str | None = None,
+    estimated: Callable[[int], None] = lambda calls: None,
+) -> LookupSource:
+    """The Event history of the clients' account, in `region` or their own.
+
+    `estimated` is told how many calls a search seems to take.
+    """
     account, where = clients.identity.account, region or clients.region
     foreign = not clients.is_aws
     client = clients("cloudtrail", where)
@@ -56,6 +64,7 @@ def history_of(clients: Clients, max_calls: int, region: str | None = None) -> L
         clock=clients.now,
         max_calls=max_calls,
         remark=remark(clients),
+        estimated=estimated,
     )
 
 
