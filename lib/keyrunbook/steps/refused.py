@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from iamaccess import (
@@ -97,10 +98,17 @@ class _Case:
         self._key_arn = facts["key_arn"]
         key = who.key_side(run.clients, self._key_arn)
         self._role = who.read(run.clients, key, facts["role_name"])
-        self._operator = who.operator(run.clients, key)
         self._key = key
         self._own = policy_name(run.run_id)
         self._changes = list(_changes(run, self._key_arn, facts["role_name"]))
+
+    @cached_property
+    def _operator(self) -> access.Operator:
+        """The operator, who is read only where it may be who was refused."""
+        return who.operator(self._run.clients, self._key)
+
+    def _by_operator(self, record: Record) -> bool:
+        return record.principal_arn == self._run.identity.arn
 
     def why(self, record: Record) -> Why:
         request, assumed = self._request(record)
@@ -129,9 +137,8 @@ class _Case:
         """The policies that bear on who called, as they are now; of a stranger only the key's."""
         if self._role is not None and record.issuer_arn == self._role.role_arn:
             return self._role.policies
-        operator = self._operator
-        if record.principal_arn == operator.principal.arn:
-            return operator.policies
+        if self._by_operator(record):
+            return self._operator.policies
         return Policies(resource=self._key.policy, grants=self._key.grants)
 
     def _at(self, now: Policies, at: datetime, *, of_role: bool) -> Policies:
@@ -170,7 +177,7 @@ class _Case:
         return Request(self._principal(record), f"kms:{record.name}", key_arn, pairs), assumed
 
     def _principal(self, record: Record) -> Principal:
-        if record.principal_arn == self._operator.principal.arn:
+        if self._by_operator(record):
             return self._operator.principal
         arn = record.principal_arn or "unknown"
         account = arn.split(":")[4] if arn.count(":") >= 5 else None
