@@ -20,8 +20,11 @@ _REFUSAL: Final[Mapping[str, tuple[str, int]]] = {
     "kms": ("AccessDeniedException", 400),
     "cloudtrail": ("AccessDeniedException", 400),
     "imagebuilder": ("AccessDeniedException", 403),
+    "ec2": ("UnauthorizedOperation", 403),
     "iam": ("AccessDenied", 403),
+    "macie2": ("AccessDeniedException", 403),
     "s3": ("AccessDenied", 403),
+    "sso-admin": ("AccessDeniedException", 400),
     "sts": ("AccessDenied", 403),
 }
 """The access-denied error of each service, on the wire.
@@ -40,8 +43,8 @@ class Authoriser:
     def require(self, call: Call, access: Access) -> None:
         """Refuse unless the caller has `access`.
 
-        Raises AwsError: access denied with AWS's text, or, where a policy has an element that
-        cannot be judged and that could have changed the answer, an error that names the element.
+        Raises AwsError: access denied with AWS's text, or, where the decision rests on what AWS
+        does not document, an error that names the element.
         """
         decision = self.decide(call, access)
         if decision.outcome is iamaccess.Outcome.ALLOWED:
@@ -49,12 +52,15 @@ class Authoriser:
         code, status = _REFUSAL[call.service]
         asked = self.request(call, access)
         text = iamaccess.denied_message(decision, asked)
+        if call.service == "ec2":
+            text = f"You are not authorized to perform this operation. {text}"
+            raise AwsError(code, text, status, record_code=f"Client.{code}")
         raise AwsError(code, text, status, record_code="AccessDenied")
 
     def decide(self, call: Call, access: Access) -> iamaccess.Decision:
         """The decision on `access`, from all policies of both sides. There is no organization.
 
-        Raises AwsError where a policy has an element that cannot be judged.
+        Raises AwsError where it rests on what AWS does not document.
         """
         found = self._found(call.caller)
         policies = iamaccess.Policies(
@@ -66,13 +72,12 @@ class Authoriser:
             service_control=(),
             resource_control=(),
         )
-        try:
-            return iamaccess.decide(self._request(call, access, found), policies)
-        except iamaccess.Unsupported as unsupported:
-            place = f"policy {unsupported.policy!r}, {unsupported.pointer or 'as a whole'}"
-            raise not_imitated(
-                f"{unsupported.element} ({place}), and the decision rests on it"
-            ) from unsupported
+        decision = iamaccess.decide(self._request(call, access, found), policies)
+        if decision.undocumented:
+            doubt = decision.undocumented[0]
+            place = f"policy {doubt.policy!r}, {doubt.pointer or 'as a whole'}"
+            raise not_imitated(f"{doubt.element} ({place}), and the decision rests on it")
+        return decision
 
     def request(self, call: Call, access: Access) -> iamaccess.Request:
         """What is asked of the policies, for the text of a refusal."""

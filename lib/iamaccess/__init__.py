@@ -3,8 +3,8 @@
     policy = parse_policy(text, kind="resource", name="key policy")
     decide(Request(principal, "kms:Decrypt", key_arn, context), Policies(resource=[policy]))
 
-`decide` does no I/O, builds no sentences and never raises for "no". It raises `Unsupported` where
-a statement it cannot judge could have changed the answer.
+`decide` does no I/O, builds no sentences and never raises: what was not read, is not told or is not
+documented makes a decision UNKNOWN where it could change it, and is named.
 """
 
 from iamaccess.decide import decide
@@ -13,6 +13,7 @@ from iamaccess.messages import denied_message
 from iamaccess.model import (
     ContextValue,
     Decision,
+    Doubt,
     Grant,
     MalformedPolicy,
     Outcome,
@@ -21,12 +22,12 @@ from iamaccess.model import (
     Principal,
     Request,
     StatementRef,
-    Unsupported,
 )
 
 __all__ = [
     "ContextValue",
     "Decision",
+    "Doubt",
     "Grant",
     "MalformedPolicy",
     "Outcome",
@@ -35,7 +36,6 @@ __all__ = [
     "Principal",
     "Request",
     "StatementRef",
-    "Unsupported",
     "decide",
     "denied_message",
     "parse_policy",

@@ -1,6 +1,7 @@
 """The decision: what each layer says, and how AWS combines what they say.
 
-An explicit Deny in any layer wins. Then, in one account, each of these is enough:
+An explicit Deny in any layer wins. Then each level of the organization's policies must allow. Then,
+in one account, each of these is enough:
 
 - the key policy (or any resource-based policy) names the user, the session or everyone: no
   implicit deny of another layer limits that;
@@ -8,13 +9,11 @@ An explicit Deny in any layer wins. Then, in one account, each of these is enoug
   session policy must allow too.
 
 For keys and for assuming roles the resource's policy rules: identity policies count only when it
-names the account. Between accounts both sides must allow. A grant only allows. What AWS does not
-document is `Unsupported`: a grant to an account, one to a role whose boundary or session policy
-does not allow, one to another account's principal whose own policies do not allow.
+names the account. Between accounts both sides must allow. A grant only allows.
 
-A layer that was not given is taken at its weakest and at its strongest; an element that is not
-supported is taken as applying and as not applying. Where that makes no difference, it is the
-answer; else it is UNKNOWN for the former and `Unsupported` for the latter.
+What is not known is taken at its worst and at its best: a layer not given, a statement of which it
+cannot be said whether it applies because the request does not tell a condition key or because AWS
+does not document it. Where both come to the same, that is the answer; else it is UNKNOWN.
 
 Sources:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-denyallow.html
@@ -25,12 +24,13 @@ https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeGuard
 
-from iamaccess.facts import Facts
+from iamaccess.facts import ENCRYPTION_CONTEXT, ENCRYPTION_CONTEXT_KEYS, NOT_KNOWN, Facts
 from iamaccess.model import (
     Decision,
+    Doubt,
     Grant,
     Layer,
     Outcome,
@@ -39,15 +39,19 @@ from iamaccess.model import (
     Reason,
     Request,
     StatementRef,
-    Unsupported,
 )
 from iamaccess.principals import Naming, Principals
-from iamaccess.statements import Doubt
+from iamaccess.statements import Maybe
 
 Rule = Literal["resource", "either", "identity"]
 """Which side rules in one account: the resource's policy, either side, or identity policies."""
 
-_TRUSTED = frozenset({"sts:assumerole", "sts:tagsession", "sts:setsourceidentity"})
+_TRUSTED = frozenset(
+    {
+        *("sts:assumerole", "sts:tagsession", "sts:setsourceidentity"),
+        *("sts:assumerolewithsaml", "sts:assumerolewithwebidentity"),
+    }
+)
 _UNCONSTRAINED = frozenset({"describekey", "retiregrant"})
 
 
@@ -55,16 +59,22 @@ class Reading:
     """What one layer says: the first statement that denies, and the first that allows, by naming.
 
     `allow` is a plain or direct Allow, `by_role` one to the session's role, `delegated` one to the
-    account; `outright` is a grant taken as limited by nothing.
+    account; `outright` is a grant taken as limited by nothing. `level` is the level of a control
+    policy that denies or does not allow.
     """
 
-    __slots__ = ("allow", "by_role", "delegated", "deny", "outright")
+    __slots__ = ("allow", "by_role", "delegated", "deny", "level", "outright")
 
     def __init__(
-        self, *, deny: StatementRef | None = None, allow: StatementRef | None = None
+        self,
+        *,
+        deny: StatementRef | None = None,
+        allow: StatementRef | None = None,
+        level: int | None = None,
     ) -> None:
         self.deny = deny
         self.allow = allow
+        self.level = level
         self.by_role: StatementRef | None = None
         self.delegated: StatementRef | None = None
         self.outright: StatementRef | None = None
@@ -80,6 +90,41 @@ class Reading:
         else:
             self.delegated = self.delegated or ref
 
+    def copy(self) -> Reading:
+        """Another one that says the same."""
+        other = Reading(deny=self.deny, allow=self.allow, level=self.level)
+        other.by_role, other.delegated, other.outright = self.by_role, self.delegated, self.outright
+        return other
+
+
+class Unsure(NamedTuple):
+    """A statement or grant of which it cannot be said whether it applies."""
+
+    ref: StatementRef
+    allow: bool
+    why: Maybe
+    outright: bool = False
+
+    def apply_to(self, reading: Reading) -> None:
+        """Take it as applying."""
+        if self.outright:
+            reading.outright = reading.outright or self.ref
+        else:
+            reading.add(self.ref, allow=self.allow, naming=self.why.naming)
+
+
+class Bounds(NamedTuple):
+    """A layer that is not settled: at its worst and at its best.
+
+    `read` is the worst of what was read of it; `quiet` the same without a Deny that is not sure.
+    """
+
+    worst: Reading
+    best: Reading
+    read: Reading
+    quiet: Reading
+    unsure: tuple[Unsure, ...] = ()
+
 
 class Verdict(NamedTuple):
     """What a full set of readings comes to."""
@@ -88,6 +133,7 @@ class Verdict(NamedTuple):
     reason: Reason
     layer: Layer
     statement: StatementRef | None = None
+    level: int | None = None
 
 
 # Stands for a statement that nobody wrote: of a layer not given, or of the root user's full access.
@@ -95,6 +141,9 @@ _UNWRITTEN = StatementRef("", None, -1)
 _SILENT = Reading()
 _ALLOWS = Reading(allow=_UNWRITTEN)
 _DENIES = Reading(deny=_UNWRITTEN)
+_NO_LIMIT = Bounds(_DENIES, _ALLOWS, read=_ALLOWS, quiet=_SILENT)
+_NO_POLICY = Bounds(_DENIES, _ALLOWS, read=_SILENT, quiet=_SILENT)
+_NO_GRANTS = Bounds(_SILENT, _ALLOWS, read=_SILENT, quiet=_SILENT)
 
 # In the order in which AWS evaluates them.
 _LAYERS: tuple[Layer, ...] = (
@@ -107,38 +156,46 @@ _LAYERS: tuple[Layer, ...] = (
     "session",
 )
 _FIELDS: Mapping[Layer, str] = {layer: layer for layer in _LAYERS} | {"grant": "grants"}
-_LIMITS = frozenset({"resource_control", "service_control", "boundary", "session"})
+_GRANT = _LAYERS.index("grant")
 _BINDS: Mapping[str, frozenset[Layer]] = {
     "root": frozenset({"resource_control", "service_control", "resource", "grant"}),
     "user": frozenset(_LAYERS) - {"session"},
     "role": frozenset(_LAYERS) - {"session"},
     "session": frozenset(_LAYERS),
     "service": frozenset({"resource_control", "resource", "grant"}),
+    "federated": frozenset({"resource_control", "resource"}),
     "anonymous": frozenset({"resource_control", "resource"}),
 }
 """The layers that can bear on a kind of principal; what is given of others does not count.
 
 The root user has full access, which resource-based policies and the organization may limit.
 """
+_UNDER_RESOURCE_CONTROL = frozenset({"kms", "s3", "sts", "secretsmanager", "sqs"})
+"""Services whose resources resource control policies reach. AWS adds to them.
 
-Complete = tuple[Reading, ...]
-"""One reading for each of _LAYERS."""
-Readings = Complete | tuple[Reading | None, ...]
-"""The same, with None for a layer that was not given and may matter."""
+Source: https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_rcps.html
+"""
+
+Readings = Sequence[Reading]
+"""One for each of _LAYERS."""
+Layers = Sequence[Reading | Bounds]
+"""The same, where some are not settled."""
 
 
 def decide(request: Request, policies: Policies) -> Decision:
-    """Decide a request by what is written. Never raises for "no".
-
-    Raises: Unsupported, when an element that this engine cannot judge could have changed the
-    outcome.
-    """
+    """Decide a request by what is written. Never raises: what cannot be said is UNKNOWN."""
     case = _Case(request, policies)
-    doubts: list[Doubt] = []
-    decision = case.settle(case.read((), doubts))
-    if doubts:
-        case.refuse_if_they_matter(doubts)
-    return decision
+    layers = case.read()
+    not_given = () if None not in _given(policies) else _not_given(policies)
+    if _settled(layers):
+        return _decision(case.judge(layers), not_given)
+    worst = case.judge([one.worst if isinstance(one, Bounds) else one for one in layers])
+    if worst.allowed:
+        return _decision(worst, not_given)
+    best = case.judge([one.best if isinstance(one, Bounds) else one for one in layers])
+    if not best.allowed:
+        return _decision(best, not_given)
+    return case.unknown(layers, not_given)
 
 
 def facts_of(request: Request, policies: Policies) -> Facts:
@@ -156,76 +213,16 @@ class _Case:
         self.rule = _rule(self.facts)
         self.same_account = request.principal.account == self.facts.owner
 
-    def settle(self, readings: Readings) -> Decision:
-        """The decision, with the layers not given at their weakest and strongest."""
-        not_given = () if None not in _given(self.policies) else _not_given(self.policies)
-        if _complete(readings):
-            return _decision(self.judge(readings), not_given)
-        missing = [index for index, reading in enumerate(readings) if reading is None]
-        read = self.judge(_fill(readings, missing, map(_neutral, missing)))
-        weakest = self.judge(_fill(readings, missing, map(_weakest, missing)))
-        strongest = self.judge(_fill(readings, missing, itertools.repeat(_ALLOWS)))
-        if weakest.allowed is strongest.allowed:
-            return _decision(read, not_given)
-        because = self._pivots(readings, missing, _weakest) | self._pivots(
-            readings, missing, _neutral
-        )
-        unknown = tuple(_FIELDS[_LAYERS[index]] for index in missing if index in because)
-        return Decision(Outcome.UNKNOWN, "unknown", None, None, not_given, unknown, read.allowed)
-
-    def _pivots(
-        self, readings: Readings, missing: Sequence[int], weak: Callable[[int], Reading]
-    ) -> set[int]:
-        """Those of the missing layers that alone turn the outcome, the others being as they may.
-
-        Each is taken at its strongest or as `weak` has it.
-        """
-        allowed = {
-            strong: self.judge(
-                _fill(
-                    readings,
-                    missing,
-                    [
-                        _ALLOWS if best else weak(index)
-                        for index, best in zip(missing, strong, strict=True)
-                    ],
-                )
-            ).allowed
-            for strong in itertools.product((False, True), repeat=len(missing))
-        }
-        return {
-            index
-            for place, index in enumerate(missing)
-            for strong, outcome in allowed.items()
-            if outcome != allowed[(*strong[:place], not strong[place], *strong[place + 1 :])]
-        }
-
-    def refuse_if_they_matter(self, doubts: Sequence[Doubt]) -> None:
-        """Raise Unsupported when the doubtful statements, taken either way, change the outcome."""
-
-        def outcome(counted: Collection[Doubt]) -> tuple[Outcome, bool]:
-            decision = self.settle(self.read(counted, []))
-            return decision.outcome, decision.allowed_by_what_was_read
-
-        at_worst = outcome([doubt for doubt in doubts if not doubt.allow])
-        at_best = outcome([doubt for doubt in doubts if doubt.allow])
-        if at_worst == at_best:
-            return
-        without = outcome([])
-        alone = (doubt for doubt in doubts if outcome([doubt]) != without)
-        culprit = next(alone, doubts[0])
-        raise Unsupported(culprit.element, culprit.policy, culprit.pointer)
-
-    def judge(self, readings: Complete) -> Verdict:
-        """Combine the layers' readings, all of them given."""
+    def judge(self, readings: Readings) -> Verdict:
+        """Combine the layers' readings, all of them settled."""
         for index, reading in enumerate(readings):
             if reading.deny is not None:
-                return Verdict(False, "explicit_deny", _LAYERS[index], reading.deny)
+                return Verdict(False, "explicit_deny", _LAYERS[index], reading.deny, reading.level)
         resource_control, service_control, resource, grant, identity, boundary, session = readings
         if resource_control.allow is None:
             return Verdict(False, "implicit_deny", "resource_control")
         if service_control.allow is None:
-            return Verdict(False, "implicit_deny", "service_control")
+            return Verdict(False, "implicit_deny", "service_control", level=service_control.level)
         if grant.outright is not None:
             return Verdict(True, "allowed", "grant", grant.outright)
         limit: Layer | None = (
@@ -237,30 +234,27 @@ class _Case:
             return _across(resource, grant, identity, limit)
         return _within(self.rule, resource, grant, identity, limit)
 
-    def read(self, counted: Collection[Doubt], doubts: list[Doubt]) -> Readings:
-        """What each layer says. Statements in doubt are added to `doubts`.
-
-        Those in `counted` are taken as applying.
-        """
-        policies, kind = self.policies, self.facts.principal.kind
-        reader = _Reader(self.facts, counted, doubts)
+    def read(self) -> Layers:
+        """What each layer says."""
+        policies, facts = self.policies, self.facts
+        kind = facts.principal.kind
         binds = _BINDS[kind]
-        boundary = reader.limit(policies.boundary) if "boundary" in binds else _ALLOWS
-        session = reader.limit(policies.session) if "session" in binds else _ALLOWS
-        identity: Reading | None = _ALLOWS if kind == "root" else _SILENT
-        resource: Reading | None = _SILENT
-        grant: Reading | None = _SILENT
+        boundary = _limit(policies.boundary, facts) if "boundary" in binds else _ALLOWS
+        session = self._session() if "session" in binds else _ALLOWS
+        identity: Reading | Bounds = _ALLOWS if kind == "root" else _SILENT
+        resource: Reading | Bounds = _SILENT
+        grant: Reading | Bounds = _SILENT
         if "identity" in binds:
-            identity = reader.statements(policies.identity)
+            identity = _statements(policies.identity, facts)
         if self.rule != "identity":
-            resource = reader.statements(policies.resource)
-            if "grant" in binds and self.facts.action.startswith("kms:"):
-                limited = _silent(boundary) or _silent(session)
-                foreign = not self.same_account and (limited or _silent(identity))
-                grant = reader.grants(policies.grants, limited=limited, foreign=foreign)
+            resource = _statements(policies.resource, facts)
+            if "grant" in binds and facts.action.startswith("kms:"):
+                limited = _may_be_silent(boundary) or _may_be_silent(session)
+                foreign = not self.same_account and (limited or _may_be_silent(identity))
+                grant = _grants(policies.grants, facts, limited=limited, foreign=foreign)
         return (
-            reader.organization("resource_control", policies.resource_control),
-            reader.organization("service_control", policies.service_control),
+            _resource_control(policies.resource_control, facts),
+            _service_control(policies.service_control, facts),
             resource,
             grant,
             identity,
@@ -268,85 +262,287 @@ class _Case:
             session,
         )
 
+    def _session(self) -> Reading | Bounds:
+        """The session policies. GetFederationToken gives nothing that none of them allows.
 
-class _Reader:
-    """Reads layers for one request."""
-
-    def __init__(self, facts: Facts, counted: Collection[Doubt], doubts: list[Doubt]) -> None:
-        self.facts = facts
-        self.counted = counted
-        self.doubts = doubts
-
-    def statements(self, policies: Sequence[Policy] | None) -> Reading | None:
-        if not policies:
-            return None if policies is None else _SILENT
-        reading, facts = Reading(), self.facts
-        for policy in policies:
-            for statement in policy.statements:
-                answer = statement.applies(facts)
-                if answer is None:
-                    continue
-                if isinstance(answer, Doubt):
-                    answer = self._taken(answer)
-                if answer is not None:
-                    reading.add(statement.ref, allow=statement.allow, naming=answer)
-        return reading
-
-    def limit(self, policies: Sequence[Policy] | None) -> Reading | None:
-        """A layer that limits only when there is one."""
-        return self.statements(policies) if policies or policies is None else _ALLOWS
-
-    def grants(
-        self, grants: Sequence[Grant] | None, *, limited: bool, foreign: bool
-    ) -> Reading | None:
-        """The grants.
-
-        `limited`: the boundary or the session policy does not allow; `foreign`: nothing in the
-        principal's account, which is not the key's, does.
+        Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetFederationToken.html
         """
-        if not grants:
-            return None if grants is None else _SILENT
-        reading = Reading()
-        for grant in grants:
-            naming = _grant_naming(grant, self.facts)
-            if naming is None:
+        given = self.policies.session
+        if given is not None and not given and ":federated-user/" in self.facts.principal.arn:
+            return _SILENT
+        return _limit(given, self.facts)
+
+    def unknown(self, layers: Layers, not_given: tuple[str, ...]) -> Decision:
+        """The decision where the worst and the best differ: because of what.
+
+        At the best, with which the request is allowed, any Deny turns the outcome: so each layer
+        not given that may deny matters, and each Deny that is not sure.
+        """
+        read = self.judge([one.read if isinstance(one, Bounds) else one for one in layers])
+        unknown: list[str] = []
+        keys: dict[str, str] = {}
+        doubts: dict[Doubt, None] = {}
+        for index, bounds in enumerate(layers):
+            if not isinstance(bounds, Bounds):
                 continue
-            ref = StatementRef(grant.grant_id, None, 0)
-            doubt = _grant_doubt(grant, naming, limited, foreign, self.facts)
-            if doubt is None:
-                reading.add(ref, allow=True, naming=naming)
-            elif self._taken(doubt):
-                reading.outright = reading.outright or ref
-        return reading
+            if bounds.worst is _DENIES or (
+                not bounds.unsure and self._matters(layers, index, bounds.best)
+            ):
+                unknown.append(_FIELDS[_LAYERS[index]])
+            for unsure in bounds.unsure:
+                if unsure.allow:
+                    with_it = bounds.quiet.copy()
+                    unsure.apply_to(with_it)
+                    if not self._matters(layers, index, with_it):
+                        continue
+                keys |= {key.lower(): key for key in unsure.why.keys if key.lower() not in keys}
+                doubts |= dict.fromkeys(unsure.why.doubts)
+        return Decision(
+            Outcome.UNKNOWN,
+            "unknown",
+            None,
+            None,
+            not_given,
+            tuple(unknown),
+            read.allowed,
+            tuple(keys.values()),
+            tuple(doubts),
+        )
 
-    def organization(
-        self, layer: Layer, levels: Sequence[Sequence[Policy]] | None
-    ) -> Reading | None:
-        """Policies of the organization, which cannot be judged yet. They spare linked roles.
+    def _matters(self, layers: Layers, index: int, reading: Reading) -> bool:
+        """Whether a layer, read thus and not quietly, turns the outcome for something unsettled.
 
-        Source: https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps.html
+        The other layers that are not settled are each taken at their best and quietly.
         """
-        if levels is not None and not levels:
-            return _ALLOWS
-        principal = self.facts.principal
-        linked = ":role/aws-service-role/" in (principal.role_arn or principal.arn)
-        if linked or layer not in _BINDS[principal.kind]:
-            return _ALLOWS
-        if levels is None:
+        choices = [(one,) if isinstance(one, Reading) else (one.best, one.quiet) for one in layers]
+        bounds = layers[index]
+        assert isinstance(bounds, Bounds)
+        choices[index] = (reading,)
+        for taken in itertools.product(*choices):
+            other = [*taken]
+            other[index] = bounds.quiet
+            if self.judge(taken).allowed is not self.judge(other).allowed:
+                return True
+        return False
+
+
+def _statements(
+    policies: Sequence[Policy] | None, facts: Facts, *, otherwise: Reading = _SILENT
+) -> Reading | Bounds:
+    """What the statements of a layer say; `otherwise`: what it says where none applies."""
+    if not policies:
+        return _NO_POLICY if policies is None else otherwise
+    reading = otherwise
+    unsure: list[Unsure] = []
+    for policy in policies:
+        for statement in policy.statements:
+            answer = statement.applies(facts)
+            if answer is None:
+                continue
+            if isinstance(answer, Maybe):
+                unsure.append(Unsure(statement.ref, statement.allow, answer))
+                continue
+            if reading is otherwise:
+                reading = otherwise.copy()
+            reading.add(statement.ref, allow=statement.allow, naming=answer)
+    return reading if not unsure else _bounds(reading, unsure)
+
+
+def _bounds(sure: Reading, unsure: Sequence[Unsure]) -> Bounds:
+    """A layer with statements that may apply."""
+    worst, best = sure.copy(), sure.copy()
+    for each in unsure:
+        each.apply_to(best if each.allow else worst)
+    return Bounds(worst, best, read=worst, quiet=sure, unsure=tuple(unsure))
+
+
+def _limit(policies: Sequence[Policy] | None, facts: Facts) -> Reading | Bounds:
+    """A layer that limits only when there is one."""
+    if policies:
+        return _statements(policies, facts)
+    return _NO_LIMIT if policies is None else _ALLOWS
+
+
+def _service_control(levels: Sequence[Sequence[Policy]] | None, facts: Facts) -> Reading | Bounds:
+    """Service control policies: each level must allow. They do not bind service-linked roles.
+
+    Source: https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_evaluation.html
+    """
+    if levels is not None and not levels:
+        return _ALLOWS
+    if "service_control" not in _BINDS[facts.principal.kind] or _linked(facts):
+        return _ALLOWS
+    if levels is None:
+        return _NO_LIMIT
+    return _every([_statements(level, facts) for level in levels])
+
+
+def _resource_control(levels: Sequence[Sequence[Policy]] | None, facts: Facts) -> Reading | Bounds:
+    """Resource control policies, which only deny.
+
+    RCPFullAWSAccess is attached to each level and cannot be taken away, whether it was read or
+    not. They bind neither service-linked roles nor kms:RetireGrant.
+    Sources: https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_rcps.html
+    https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_rcps_evaluation.html
+    https://docs.aws.amazon.com/kms/latest/developerguide/resource-control-policies.html
+    """
+    if levels is not None and not levels:
+        return _ALLOWS
+    if facts.action == "kms:retiregrant" or _linked(facts):
+        return _ALLOWS
+    if levels is None:
+        return _NO_LIMIT
+    found = _every([_statements(level, facts, otherwise=_ALLOWS) for level in levels])
+    deny = found.worst.deny if isinstance(found, Bounds) else found.deny
+    service = facts.action.partition(":")[0]
+    if deny is None or service in _UNDER_RESOURCE_CONTROL:
+        return found
+    doubt = Doubt(f"resource control policies on {service}", deny.policy)
+    return _bounds(_ALLOWS, [Unsure(deny, False, Maybe(Naming.DIRECT, (), (doubt,)))])
+
+
+def _linked(facts: Facts) -> bool:
+    """Whether the principal is a service-linked role, or a session of one."""
+    principal = facts.principal
+    return ":role/aws-service-role/" in (principal.role_arn or principal.arn)
+
+
+def _every(levels: Sequence[Reading | Bounds]) -> Reading | Bounds:
+    """Levels of which each may deny and each must allow."""
+    if all(isinstance(level, Reading) for level in levels):
+        return _each([level for level in levels if isinstance(level, Reading)])
+    bounds = [
+        level if isinstance(level, Bounds) else Bounds(level, level, read=level, quiet=level)
+        for level in levels
+    ]
+    # An Allow that is not sure matters only where no sure one is beside it.
+    unsure = [
+        each
+        for level in bounds
+        for each in level.unsure
+        if not each.allow or level.quiet.allow is None
+    ]
+    return Bounds(
+        worst=_each([level.worst for level in bounds]),
+        best=_each([level.best for level in bounds]),
+        read=_each([level.read for level in bounds]),
+        quiet=_each([level.quiet for level in bounds]),
+        unsure=tuple(unsure),
+    )
+
+
+def _each(levels: Sequence[Reading]) -> Reading:
+    for level, reading in enumerate(levels):
+        if reading.deny is not None:
+            return Reading(deny=reading.deny, level=level)
+    for level, reading in enumerate(levels):
+        if reading.allow is None:
+            return Reading(level=level)
+    return _ALLOWS
+
+
+def _grants(
+    grants: Sequence[Grant] | None, facts: Facts, *, limited: bool, foreign: bool
+) -> Reading | Bounds:
+    """The grants.
+
+    `limited`: the boundary or the session policy may not allow; `foreign`: what is in the
+    principal's account, which is not the key's, may not.
+    """
+    if not grants:
+        return _NO_GRANTS if grants is None else _SILENT
+    reading = Reading()
+    unsure: list[Unsure] = []
+    for grant in grants:
+        naming = _grant_naming(grant, facts)
+        if naming is None:
+            continue
+        keys = _unmatched(grant, facts)
+        if keys is None:
+            continue
+        ref = StatementRef(grant.grant_id, None, 0)
+        element, instead = _undocumented(naming, facts, limited=limited, foreign=foreign)
+        if not instead and not keys:
+            reading.add(ref, allow=True, naming=naming)
+        elif not instead:
+            unsure.append(Unsure(ref, True, Maybe(naming, keys, ())))
+        if element is not None:
+            why = Maybe(naming, keys, (Doubt(element, grant.grant_id),))
+            unsure.append(Unsure(ref, True, why, outright=True))
+    return reading if not unsure else _bounds(reading, unsure)
+
+
+def _grant_naming(grant: Grant, facts: Facts) -> Naming | None:
+    """How a grant names the principal of the request, None when it does not cover it.
+
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html
+    """
+    operation = facts.action.removeprefix("kms:")
+    if grant.key_arn != facts.resource:
+        return None
+    if operation not in {each.lower() for each in grant.operations}:
+        return None
+    return Principals([grant.grantee], [grant.grantee]).naming(facts.principal)
+
+
+def _unmatched(grant: Grant, facts: Facts) -> tuple[str, ...] | None:
+    """Whether the encryption context is what a grant asks for: names in any letter case.
+
+    None when it is not, () when it is, and else the condition keys on which that rests.
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GrantConstraints.html
+    """
+    equals, subset = grant.encryption_context_equals, grant.encryption_context_subset
+    if (equals is None and subset is None) or facts.action[4:] in _UNCONSTRAINED:
+        return ()
+    context = _pairs(facts.encryption_context())
+    known = {name for name, _ in context}
+    keys: dict[str, None] = {}
+    for name, value in (*(equals or {}).items(), *(subset or {}).items()):
+        if (name.lower(), value) in context:
+            continue
+        if name.lower() in known or facts.value(ENCRYPTION_CONTEXT + name.lower()) is not NOT_KNOWN:
             return None
-        name = next((policy.name for level in levels for policy in level), "")
-        element = f"{layer.replace('_', ' ')} policies"
-        doubt = Doubt(element, name, "", False, Naming.DIRECT)
-        self._note(doubt)
-        return _DENIES if doubt in self.counted else _ALLOWS
+        keys[f"kms:EncryptionContext:{name}"] = None
+    if equals is not None:
+        if not context <= _pairs(equals):
+            return None
+        if facts.value(ENCRYPTION_CONTEXT_KEYS) is NOT_KNOWN:
+            keys["kms:EncryptionContextKeys"] = None
+    return tuple(keys)
 
-    def _taken(self, doubt: Doubt) -> Naming | None:
-        self._note(doubt)
-        return doubt.naming if doubt in self.counted else None
 
-    def _note(self, doubt: Doubt) -> None:
-        if doubt not in self.doubts:
-            self.doubts.append(doubt)
+def _pairs(context: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset((name.lower(), value) for name, value in context.items())
+
+
+def _undocumented(
+    naming: Naming, facts: Facts, *, limited: bool, foreign: bool
+) -> tuple[str | None, bool]:
+    """What AWS does not say of a grant that covers the request; whether it then says nothing at
+    all, and not only what the grant does where the limits do not allow.
+    """
+    if facts.action == "kms:creategrant":
+        return "CreateGrant by a grant", True
+    if naming is Naming.ACCOUNT:
+        return "a grant to an account", True
+    if facts.principal.account is None:
+        return None, False
+    if foreign:
+        return "a grant to another account's principal whose own policies do not allow", False
+    if naming is Naming.ROLE and limited:
+        return "a grant to a role whose boundary or session policy does not allow", False
+    return None, False
+
+
+def _settled(layers: Layers) -> TypeGuard[Readings]:
+    return not any(isinstance(layer, Bounds) for layer in layers)
+
+
+def _may_be_silent(layer: Reading | Bounds) -> bool:
+    """Whether a layer that was given may not allow."""
+    if isinstance(layer, Bounds):
+        return layer.worst is not _DENIES and layer.quiet.allow is None
+    return layer.allow is None
 
 
 def _direct(resource: Reading, grant: Reading) -> Verdict | None:
@@ -400,75 +596,6 @@ def _rule(facts: Facts) -> Rule:
     return "resource" if facts.action in _TRUSTED else "either"
 
 
-def _grant_naming(grant: Grant, facts: Facts) -> Naming | None:
-    """How a grant covers the request, None when it does not.
-
-    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html
-    """
-    operation = facts.action.removeprefix("kms:")
-    if grant.key_arn != facts.resource:
-        return None
-    if operation not in {each.lower() for each in grant.operations}:
-        return None
-    if operation not in _UNCONSTRAINED and not _context_fits(grant, facts):
-        return None
-    return Principals([grant.grantee], [grant.grantee]).naming(facts.principal)
-
-
-def _context_fits(grant: Grant, facts: Facts) -> bool:
-    """Whether a request has the context that a grant asks for: names in any letter case.
-
-    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GrantConstraints.html
-    """
-    context = _pairs(facts.encryption_context())
-    equals, subset = grant.encryption_context_equals, grant.encryption_context_subset
-    if equals is not None and _pairs(equals) != context:
-        return False
-    return subset is None or _pairs(subset) <= context
-
-
-def _pairs(context: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    return frozenset((name.lower(), value) for name, value in context.items())
-
-
-def _grant_doubt(
-    grant: Grant, naming: Naming, limited: bool, foreign: bool, facts: Facts
-) -> Doubt | None:
-    """What AWS does not say of a grant that covers the request, None when it says all."""
-    element = None
-    if facts.action == "kms:creategrant":
-        element = "CreateGrant by a grant"
-    elif naming is Naming.ACCOUNT:
-        element = "a grant to an account"
-    elif facts.principal.account is not None and foreign:
-        element = "a grant to another account's principal whose own policies do not allow"
-    elif facts.principal.account is not None and naming is Naming.ROLE and limited:
-        element = "a grant to a role whose boundary or session policy does not allow"
-    return None if element is None else Doubt(element, grant.grant_id, "", True, naming)
-
-
-def _silent(reading: Reading | None) -> bool:
-    return reading is not None and reading.allow is None
-
-
-def _neutral(index: int) -> Reading:
-    """A layer that neither grants, limits nor denies."""
-    return _ALLOWS if _LAYERS[index] in _LIMITS else _SILENT
-
-
-def _weakest(index: int) -> Reading:
-    return _SILENT if _LAYERS[index] == "grant" else _DENIES
-
-
-def _complete(readings: Readings) -> TypeGuard[Complete]:
-    return None not in readings
-
-
-def _fill(readings: Readings, missing: Sequence[int], taken: Iterable[Reading]) -> Complete:
-    filled = dict(zip(missing, taken, strict=False))
-    return tuple(reading or filled[index] for index, reading in enumerate(readings))
-
-
 def _given(policies: Policies) -> tuple[object, ...]:
     return (
         policies.identity,
@@ -487,8 +614,7 @@ def _not_given(policies: Policies) -> tuple[str, ...]:
 
 
 def _decision(verdict: Verdict, not_given: tuple[str, ...]) -> Decision:
-    statement = None if verdict.statement is _UNWRITTEN else verdict.statement
-    outcome = Outcome.ALLOWED if verdict.allowed else Outcome.DENIED
-    return Decision(
-        outcome, verdict.reason, verdict.layer, statement, not_given, (), verdict.allowed
-    )
+    allowed, reason, layer, statement, level = verdict
+    outcome = Outcome.ALLOWED if allowed else Outcome.DENIED
+    statement = None if statement is _UNWRITTEN else statement
+    return Decision(outcome, reason, layer, statement, not_given, (), allowed, level=level)

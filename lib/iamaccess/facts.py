@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
+from typing import Final
 
 from iamaccess.model import ContextValue, Request
-from iamaccess.principals import ACCOUNT
 
-ENCRYPTION_CONTEXT = "kms:encryptioncontext:"
+ENCRYPTION_CONTEXT: Final = "kms:encryptioncontext:"
+ENCRYPTION_CONTEXT_KEYS: Final = "kms:encryptioncontextkeys"
+
+
+class NotKnown(enum.Enum):
+    """Stands for the value of a condition key of which the request says nothing."""
+
+    NOT_KNOWN = enum.auto()
+
+
+NOT_KNOWN: Final = NotKnown.NOT_KNOWN
+Value = str | tuple[str, ...] | None
+"""A condition key's value: one, several, or none."""
 
 
 class Facts:
@@ -20,46 +33,52 @@ class Facts:
     """
 
     __slots__ = (
-        *("_context", "action", "bounded", "names", "owner"),
+        *("_absent", "_context", "action", "bounded", "names", "owner"),
         *("principal", "relative", "request", "resource"),
     )
 
     def __init__(self, request: Request, *, bounded: bool) -> None:
         self.request = request
         self.principal = who = request.principal
-        self.names = frozenset(("*", who.arn, who.role_arn, who.unique_id, who.account))
+        self.names = {"*", who.arn, who.role_arn, who.unique_id, who.account}
         self.action = request.action.lower()
-        self.resource = request.resource
+        self.resource = resource = request.resource
         self.bounded = bounded
-        fields = request.resource.split(":", 5)
+        fields = resource.split(":", 5)
         self.relative = fields[-1]
         self.owner = request.resource_account
         if self.owner is None:
-            named = len(fields) == 6 and ACCOUNT.fullmatch(fields[4])
+            named = len(fields) == 6 and len(fields[4]) == 12 and fields[4].isdecimal()
             self.owner = fields[4] if named else who.account
         self._context: dict[str, str | tuple[str, ...]] | None = None
+        self._absent: frozenset[str] | None = None
 
-    def value(self, key: str) -> str | tuple[str, ...] | None:
+    def value(self, key: str) -> Value | NotKnown:
         """The value of a condition key (in lower case): a string, several (a tuple), or None.
 
+        NOT_KNOWN where neither the request's context, nor its absent keys, nor its principal tell.
         Condition keys do not depend on letter case. Two keys of a request that differ only in it
         (two encryption context pairs `A` and `a`) are several values of one key. A key without
         values is absent.
         Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition.html
         """
-        if self._context is None:
-            self._context = _fold(self.request.context)
-        return self._context.get(key)
+        context = self._context
+        if context is None:
+            context = self._context = _fold(self.request.context)
+        found = context.get(key)
+        if found is not None or self.request.absent is None:
+            return found
+        return None if self._is_absent(key, context) else self._implied(key)
 
-    def variable(self, key: str) -> str | None:
+    def variable(self, key: str) -> str | NotKnown | None:
         """The value of a policy variable: that of a single-valued condition key, else None."""
         value = self.value(key)
-        return value if isinstance(value, str) else None
+        return None if isinstance(value, tuple) else value
 
-    def folded_variable(self, key: str) -> str | None:
+    def folded_variable(self, key: str) -> str | NotKnown | None:
         """The value of a policy variable in lower case."""
         value = self.variable(key)
-        return None if value is None else value.lower()
+        return value.lower() if isinstance(value, str) else value
 
     def encryption_context(self) -> dict[str, str]:
         """The encryption context of a KMS request, names and values as sent."""
@@ -69,12 +88,45 @@ class Facts:
             if isinstance(value, str) and key.lower().startswith(ENCRYPTION_CONTEXT)
         }
 
+    def _implied(self, key: str) -> str | NotKnown:
+        """What a key that nobody told must be, from who asks for what.
+
+        Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+        https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-caller-account
+        """
+        who = self.principal
+        if who.account is None:
+            return NOT_KNOWN
+        if key in ("aws:principalaccount", "kms:calleraccount"):
+            return who.account
+        if key == "aws:principalarn":
+            return who.arn if ":federated-user/" in who.arn else who.role_arn or who.arn
+        return NOT_KNOWN
+
+    def _is_absent(self, key: str, context: Mapping[str, str | tuple[str, ...]]) -> bool:
+        """Whether a key that the context lacks is known to be absent: declared, or sent empty.
+
+        A request that tells kms:EncryptionContextKeys, or that there are none, has no other pairs.
+        """
+        if self._absent is None:
+            declared = self.request.absent or ()
+            empty = (name for name in self.request.context if name.lower() not in context)
+            self._absent = frozenset(name.lower() for name in (*declared, *empty))
+        if key in self._absent:
+            return True
+        if not key.startswith(ENCRYPTION_CONTEXT):
+            return False
+        names = context.get(ENCRYPTION_CONTEXT_KEYS)
+        if names is None:
+            return ENCRYPTION_CONTEXT_KEYS in self._absent
+        return key[len(ENCRYPTION_CONTEXT) :] not in {each.lower() for each in _several(names)}
+
 
 def _fold(context: Mapping[str, ContextValue]) -> dict[str, str | tuple[str, ...]]:
     folded: dict[str, str | tuple[str, ...]] = {}
     for key, value in context.items():
         name = key.lower()
-        text = _text(value)
+        text = value if isinstance(value, str) else _text(value)
         if text == ():
             continue
         folded[name] = text if name not in folded else _several(folded[name]) + _several(text)

@@ -125,7 +125,7 @@ def _one_field(need: str, has: str, *, wildcards: bool) -> str | None:
 
 
 def _matches(pattern: str, value: str, *, wildcards: bool) -> bool:
-    return _compiled(pattern, wildcards).match(value, lambda _: None)
+    return _compiled(pattern, wildcards).match(value, lambda _: None) is True
 
 
 def _compiled(pattern: str, wildcards: bool) -> Patterns:

@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Lookup = Callable[[str], str | None]
+from iamaccess.facts import NOT_KNOWN, NotKnown
+
+Lookup = Callable[[str], str | NotKnown | None]
 Style = Literal["exact", "glob", "arn"]
 """How a pattern is compared: letter by letter, with wildcards, or field by field with wildcards."""
 
@@ -29,7 +31,7 @@ class Wildcard(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """`${key, 'default'}`; `key` in lower case, as condition keys ignore letter case."""
+    """`${key, 'default'}`: the key as written. Condition keys ignore letter case."""
 
     key: str
     default: str | None
@@ -46,53 +48,70 @@ class InvalidVariableError(ValueError):
 
 
 class Patterns:
-    """Alternatives: a value matches when one of them does. No alternatives match nothing."""
+    """Alternatives: a value matches when one of them does. No alternatives match nothing.
 
-    __slots__ = ("_anything", "_exact", "_fixed", "_style", "_varying", "empty")
+    `anything`: one of them is `*`. `variables` are the condition keys of their variables.
+    """
+
+    __slots__ = ("_exact", "_fullmatch", "_style", "_varying", "anything", "empty", "variables")
 
     def __init__(self, texts: Iterable[str], *, style: Style, variables: bool) -> None:
         exact: set[str] = set()
         fixed: list[str] = []
         varying: list[tuple[Part, ...]] = []
+        keys: dict[str, None] = {}
         for text in texts:
             parts = _parse(text, wildcards=style != "exact", variables=variables)
-            if any(isinstance(part, Variable) for part in parts):
+            found = [part.key for part in parts if isinstance(part, Variable)]
+            keys |= dict.fromkeys(found)
+            if found:
                 varying.append(parts)
             elif any(isinstance(part, Wildcard) for part in parts):
                 fixed.append(_expression(parts, style))
             else:
                 exact.add("".join(part for part in parts if isinstance(part, str)))
         self.empty = not (exact or fixed or varying)
-        self._anything = style == "glob" and ".*" in fixed
+        self.anything = style == "glob" and ".*" in fixed
+        self.variables = tuple(keys)
         self._exact = frozenset(exact)
-        self._fixed = re.compile("|".join(fixed), re.DOTALL) if fixed else None
+        self._fullmatch = re.compile("|".join(fixed), re.DOTALL).fullmatch if fixed else None
         self._varying = tuple(varying)
         self._style: Style = style
 
-    def match(self, value: str, lookup: Lookup) -> bool:
-        """Whether one alternative matches `value`.
+    def match(self, value: str, lookup: Lookup) -> bool | None:
+        """Whether one alternative matches `value`; None where that rests on a key not known.
 
-        A variable without a value makes its alternative match nothing.
+        `lookup` gives the value of a condition key in lower case. A variable without a value makes
+        its alternative match nothing.
         """
-        return (
-            self._anything
+        if (
+            self.anything
             or value in self._exact
-            or (self._fixed is not None and self._fixed.fullmatch(value) is not None)
-            or any(self._match_varying(parts, value, lookup) for parts in self._varying)
-        )
+            or (self._fullmatch is not None and self._fullmatch(value) is not None)
+        ):
+            return True
+        if not self._varying:
+            return False
+        results = [self._match_varying(parts, value, lookup) for parts in self._varying]
+        return True if True in results else None if None in results else False
 
-    def _match_varying(self, parts: tuple[Part, ...], value: str, lookup: Lookup) -> bool:
+    def _match_varying(self, parts: tuple[Part, ...], value: str, lookup: Lookup) -> bool | None:
         resolved: list[Part] = []
+        known = True
         for part in parts:
-            if isinstance(part, Variable):
-                text = lookup(part.key)
-                text = part.default if text is None else text
-                if text is None:
-                    return False
-                resolved.append(text)
-            else:
+            if not isinstance(part, Variable):
                 resolved.append(part)
-        return re.fullmatch(_expression(resolved, self._style), value, re.DOTALL) is not None
+                continue
+            text = lookup(part.key.lower())
+            text = part.default if text is None else text
+            if text is None:
+                return False
+            known = known and text is not NOT_KNOWN
+            resolved.append(text if isinstance(text, str) else Wildcard.MANY)
+        # What is not known may be any text, colons included.
+        expression = _expression(resolved, self._style if known else "glob")
+        matches = re.fullmatch(expression, value, re.DOTALL) is not None
+        return matches if known or not matches else None
 
 
 def _parse(text: str, *, wildcards: bool, variables: bool) -> tuple[Part, ...]:
@@ -132,7 +151,7 @@ def _variable(inside: str) -> Part:
     quoted = len(default) >= 2 and default[0] == default[-1] == "'" and "'" not in default[1:-1]
     if not _NAME.fullmatch(name) or (comma and not quoted):
         raise InvalidVariableError(f"${{{inside}}}")
-    return Variable(name.lower(), default[1:-1] if comma else None)
+    return Variable(name, default[1:-1] if comma else None)
 
 
 def _expression(parts: Iterable[Part], style: Style) -> str:

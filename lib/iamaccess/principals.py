@@ -35,14 +35,22 @@ class Principals:
     """The compiled principals of one statement.
 
     `unknown` is the kind of further principals, of whom a `Principal` does not tell whether they
-    are who makes the request: federated and canonical users; None without any. Whom `names` has
-    no name of is not named.
+    are who makes the request: canonical users, and federated ones where a session may be one of
+    theirs; None without any. Whom `names` has no name of is not named.
     """
 
-    __slots__ = ("_accounts", "_arns", "_everyone", "_services", "_unique_ids", "names", "unknown")
+    __slots__ = (
+        *("_accounts", "_arns", "_everyone", "_others", "_unique_ids"),
+        *("names", "only_names", "unknown"),
+    )
 
     def __init__(
-        self, aws: Iterable[str], services: Iterable[str], *, unknown: str | None = None
+        self,
+        aws: Iterable[str],
+        services: Iterable[str],
+        federated: Iterable[str] = (),
+        *,
+        unknown: str | None = None,
     ) -> None:
         names = frozenset(aws)
         roots = {found[1] for found in map(_ROOT.fullmatch, names) if found}
@@ -50,9 +58,10 @@ class Principals:
         self._accounts = frozenset(roots | {name for name in names if ACCOUNT.fullmatch(name)})
         self._unique_ids = frozenset(name for name in names if _UNIQUE_ID.fullmatch(name))
         self._arns = frozenset(name for name in names if _ARN.fullmatch(name))
-        self._services = frozenset(services)
+        self._others = {"service": frozenset(services), "federated": frozenset(federated)}
         self.unknown = unknown
-        self.names = names | self._accounts | self._services
+        self.only_names = unknown is None
+        self.names = names.union(self._accounts, *self._others.values())
 
     @property
     def empty(self) -> bool:
@@ -68,8 +77,8 @@ class Principals:
         kind = principal.kind
         if self._everyone:
             return Naming.DIRECT
-        if kind == "service":
-            return Naming.DIRECT if principal.arn in self._services else None
+        if kind in self._others:
+            return Naming.DIRECT if principal.arn in self._others[kind] else None
         if principal.arn in self._arns:
             return Naming.ROLE if kind == "role" else Naming.DIRECT
         if principal.role_arn in self._arns:
@@ -80,6 +89,12 @@ class Principals:
             return Naming.DIRECT if kind == "root" else Naming.ACCOUNT
         return None
 
+    def may_name(self, principal: Principal) -> bool:
+        """Whether the principal may be one of those of the kind `unknown`."""
+        if self.unknown == "Federated":
+            return principal.kind == "session"
+        return self.unknown is not None and principal.account is not None
+
     def spares(self, principal: Principal) -> bool | None:
         """Whether NotPrincipal with Deny spares a principal; None where AWS does not say.
 
@@ -89,7 +104,7 @@ class Principals:
         """
         if self.naming(principal) is None:
             return False
-        if self._everyone or principal.kind == "service":
+        if self._everyone or principal.kind in self._others:
             return True
         names = {principal.arn, principal.role_arn} - {None}
         itself = principal.kind == "root" or names <= self._arns

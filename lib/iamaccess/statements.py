@@ -6,24 +6,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from iamaccess.conditions import Test
-from iamaccess.facts import Facts
-from iamaccess.model import StatementRef
+from iamaccess.facts import NOT_KNOWN, Facts
+from iamaccess.model import Doubt, StatementRef
 from iamaccess.patterns import Patterns
 from iamaccess.principals import Naming, Principals
 
 
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """A statement that applies if an element of it, which cannot be judged here, does.
+class Maybe(NamedTuple):
+    """Why it cannot be said whether a statement applies, and how it then names the principal.
 
-    `naming` is how it then names the principal.
+    `keys` are the condition keys that the request does not tell, as written.
     """
 
-    element: str
-    policy: str
-    pointer: str
-    allow: bool
     naming: Naming
+    keys: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
 
 
 class ExaminedCondition(NamedTuple):
@@ -57,7 +54,10 @@ class Examined(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
-    """One statement. `principals` is None in identity policies, `resources` in trust policies."""
+    """One statement. `principals` is None in identity policies, `resources` in trust policies.
+
+    `undocumented` are elements that AWS does not document, each with its JSON pointer.
+    """
 
     ref: StatementRef
     pointer: str
@@ -69,7 +69,7 @@ class Statement:
     resources: Patterns | None
     not_resource: bool
     tests: tuple[Test, ...]
-    unsupported: tuple[tuple[str, str], ...]
+    undocumented: tuple[tuple[str, str], ...]
 
     @property
     def void(self) -> bool:
@@ -77,74 +77,111 @@ class Statement:
         parts = (self.actions, self.resources, self.principals)
         return any(part is not None and part.empty for part in parts)
 
-    def applies(self, facts: Facts) -> Naming | Doubt | None:
+    def applies(self, facts: Facts) -> Naming | Maybe | None:
         """How the statement applies to the request: None when it does not."""
         principals, resources = self.principals, self.resources
         if (
             principals is not None
+            and principals.only_names
             and not self.not_principal
-            and principals.unknown is None
             and principals.names.isdisjoint(facts.names)
         ):
             return None
         if self.actions.match(facts.action, facts.variable) is self.not_action:
             return None
-        if (
-            resources is not None
-            and resources.match(facts.resource, facts.variable) is self.not_resource
-        ):
-            return None
-        doubts = [*self.unsupported]
-        named = Naming.DIRECT if principals is None else self._named(principals, facts, doubts)
-        if named is None:
+        certain = not self.undocumented
+        if resources is not None and not resources.anything:
+            found = resources.match(facts.resource, facts.variable)
+            if found is self.not_resource:
+                return None
+            certain = certain and found is not None
+        elif self.not_resource:
             return None
         for test in self.tests:
             holds = test.holds(facts)
             if holds is False:
                 return None
-            if holds is None:
-                doubts.append((test.element, test.pointer))
-        if not doubts:
-            return named
-        element, pointer = doubts[0]
-        return Doubt(element, self.ref.policy, pointer, self.allow, named)
+            certain = certain and holds is not None
+        if principals is None:
+            named: Naming | None = Naming.DIRECT
+        else:
+            named, doubt = self._named(principals, facts)
+            certain = certain and doubt is None
+        return named if certain or named is None else self._maybe(named, facts)
 
     def examine(self, facts: Facts) -> Examined:
         """Each element by itself, for an explanation. `applies` is what decides."""
-        doubts: list[tuple[str, str]] = []
-        named = self.principals is None or self._named(self.principals, facts, doubts) is not None
-        resource = (
-            self.resources is None
-            or self.resources.match(facts.resource, facts.variable) is not self.not_resource
-        )
+        principal: bool | None = True
+        if self.principals is not None:
+            named, doubt = self._named(self.principals, facts)
+            principal = None if doubt is not None else named is not None
         return Examined(
-            principal=None if doubts else named,
+            principal=principal,
             action=self.actions.match(facts.action, facts.variable) is not self.not_action,
-            resource=resource,
-            conditions=tuple(
-                ExaminedCondition(
-                    *test.written,
-                    had=facts.value(test.written.key.lower()),
-                    met=test.holds(facts),
-                    known=True,
-                    pointer=test.pointer,
-                )
-                for test in self.tests
-            ),
+            resource=self._resource(facts),
+            conditions=tuple(_examined(test, facts) for test in self.tests),
         )
 
-    def _named(
-        self, principals: Principals, facts: Facts, doubts: list[tuple[str, str]]
-    ) -> Naming | None:
+    def _resource(self, facts: Facts) -> bool | None:
+        if self.resources is None:
+            return True
+        found = self.resources.match(facts.resource, facts.variable)
+        return None if found is None else found is not self.not_resource
+
+    def _named(self, principals: Principals, facts: Facts) -> tuple[Naming | None, str | None]:
+        """How the principal is named, and what of that AWS does not document."""
         principal = facts.principal
         naming = principals.naming(principal)
-        if naming is None and principals.unknown is not None and principal.account is not None:
-            doubts.append((f"principal {principals.unknown}", self.pointer))
-            return Naming.DIRECT
         if not self.not_principal:
-            return naming
+            if naming is None and principals.may_name(principal):
+                return Naming.DIRECT, f"principal {principals.unknown}"
+            return naming, None
         # A principal with a permissions boundary is always denied.
         spared = False if facts.bounded else principals.spares(principal)
+        if self.allow and not spared:
+            return Naming.DIRECT, "NotPrincipal with Allow"
         if spared is None:
-            doubts.append(("NotPrincipal that lists the principal or its account", self.pointer))
-        return None if spared else Naming.DIRECT
+            return Naming.DIRECT, "NotPrincipal that lists the principal or its account"
+        if spared is False and principals.may_name(principal):
+            return Naming.DIRECT, f"principal {principals.unknown}"
+        return None if spared else Naming.DIRECT, None
+
+    def _maybe(self, naming: Naming, facts: Facts) -> Maybe:
+        """All that keeps the statement from being settled."""
+        keys: dict[str, None] = {}
+        elements = [*self.undocumented]
+        if self.principals is not None:
+            _, doubt = self._named(self.principals, facts)
+            if doubt is not None:
+                elements.append((doubt, self.pointer))
+        if self._resource(facts) is None:
+            keys |= _unknown_variables(self.resources, facts)
+        for test in self.tests:
+            if test.holds(facts) is None:
+                unknown = test.unknown_keys(facts)
+                keys |= dict.fromkeys(unknown)
+                if not unknown:
+                    elements.append((test.doubt(facts), test.pointer))
+        policy = self.ref.policy
+        doubts = tuple(Doubt(element, policy, pointer) for element, pointer in elements)
+        return Maybe(naming, tuple(keys), doubts)
+
+
+def _unknown_variables(patterns: Patterns | None, facts: Facts) -> dict[str, None]:
+    keys = () if patterns is None else patterns.variables
+    return {key: None for key in keys if facts.value(key.lower()) is NOT_KNOWN}
+
+
+def _examined(test: Test, facts: Facts) -> ExaminedCondition:
+    operator, key, wanted = test.written
+    had = facts.value(key.lower())
+    known = had is not NOT_KNOWN
+    return ExaminedCondition(
+        operator=operator,
+        key=key,
+        wanted=wanted,
+        had=had if isinstance(had, str | tuple) else None,
+        met=test.holds(facts),
+        known=known and not test.unknown_keys(facts),
+        pointer=test.pointer,
+    )

@@ -17,7 +17,6 @@ from iamaccess import (
     Policies,
     Principal,
     Request,
-    Unsupported,
     decide,
     parse_policy,
 )
@@ -144,7 +143,7 @@ def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> Control:
     except MalformedPolicy as error:
         return Control(Outcome.UNKNOWN, f"KMS will judge the document: {error}")
     layers = replace(operator.policies, resource=[policy])
-    request = Request(operator.principal, "kms:PutKeyPolicy", operator.key_arn)
+    request = Request(operator.principal, "kms:PutKeyPolicy", operator.key_arn, absent=())
     answer = answered(request, layers)
     why, unread = answer.why, not_read(answer.not_given)
     if answer.outcome is Outcome.UNKNOWN and operator.malformed:
@@ -195,14 +194,17 @@ def operator_requests(operator: Operator) -> list[Request]:
         "aws:ViaAWSService": True,
     }
     return [
-        Request(operator.principal, action, operator.key_arn, context) for action in build.ACTIONS
+        Request(operator.principal, action, operator.key_arn, context, absent=())
+        for action in build.ACTIONS
     ]
 
 
 def role_requests(read: Read) -> list[Request]:
     """What a build asks of KMS as the execution role, about a workflow of the key's account."""
     pairs = _pairs(_workflow(read.key_arn))
-    return [Request(_session(read), action, read.key_arn, pairs) for action in build.ACTIONS]
+    return [
+        Request(_session(read), action, read.key_arn, pairs, absent=()) for action in build.ACTIONS
+    ]
 
 
 def encryption_context(key_arn: str) -> dict[str, str]:
@@ -237,7 +239,8 @@ def _of_role(read: Read) -> Matrix:
     for what, context, wanted in questions:
         for action in build.ACTIONS:
             pairs = {} if context is None else _pairs(context)
-            request = Request(_session(read), action, read.key_arn, pairs)
+            absent = () if pairs else ("kms:EncryptionContextKeys",)
+            request = Request(_session(read), action, read.key_arn, pairs, absent=absent)
             answer = answered(request, read.policies, read.ours if wanted else None)
             unread = answer.not_given or unread
             cells.append(_cell(ROLE, request, what, wanted, answer))
@@ -293,10 +296,7 @@ class Answer:
 
 def answered(request: Request, policies: Policies, ours: mending.Ours | None = None) -> Answer:
     """Decide `request` and say why; with `ours` also what would mend a refusal."""
-    try:
-        decision = decide(request, policies)
-    except Unsupported as element:
-        return Answer(Outcome.UNKNOWN, f"not decided: {element}")
+    decision = decide(request, policies)
     why = explain(request, policies, decision)
     outcome = _by_what_was_read(decision)
     mend = None
@@ -325,10 +325,13 @@ def _by_what_was_read(decision: Decision) -> Outcome:
 
     That they were not read is said beside it.
     """
-    if decision.outcome is Outcome.UNKNOWN and set(decision.unknown) <= {
-        "service_control",
-        "resource_control",
-    }:
+    others = decision.undocumented or decision.unknown_keys
+    organization = {"service_control", "resource_control"}
+    if (
+        decision.outcome is Outcome.UNKNOWN
+        and not others
+        and organization.issuperset(decision.unknown)
+    ):
         return Outcome.ALLOWED if decision.allowed_by_what_was_read else Outcome.UNKNOWN
     return decision.outcome
 

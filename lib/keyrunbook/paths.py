@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from iamaccess import MalformedPolicy, Policies, Policy, Request, Unsupported, decide, parse_policy
+from iamaccess import MalformedPolicy, Policies, Policy, Request, decide, parse_policy
 
 from keyrunbook.access import Operator, Read, operator_requests, role_requests
 
@@ -125,11 +125,14 @@ def _denying(policy: Policy) -> Policy:
 
 def _allowed(requests: Sequence[Request], policies: Policies) -> tuple[bool, str]:
     """Whether one of the requests is allowed by what was read, and what could not be judged."""
-    doubts = []
+    doubts: list[str] = []
     for request in requests:
-        try:
-            if decide(request, policies).allowed_by_what_was_read:
-                return True, ""
-        except Unsupported as element:
-            doubts.append(str(element))
+        decision = decide(request, policies)
+        if decision.allowed_by_what_was_read:
+            return True, ""
+        doubts += [
+            f"not documented: {doubt.element} ({doubt.policy}, {doubt.pointer or 'as a whole'})"
+            for doubt in decision.undocumented
+        ]
+        doubts += [f"the request does not tell {key}" for key in decision.unknown_keys]
     return False, "; ".join(dict.fromkeys(doubts))

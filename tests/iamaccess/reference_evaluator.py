@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -370,9 +370,15 @@ class Judge:
         if name == "Bool":
             return wanted.lower() == value.lower()
         if name == "IpAddress":
-            return ip_address(value) in ip_network(wanted)
+            try:
+                return ip_address(value) in ip_network(wanted)
+            except ValueError:
+                return bool(self.ask(f"{name} of {value} and {wanted}"))
         convert: Callable[[str], Any] = moment if name.startswith("Date") else float
-        left, right = convert(value), convert(wanted)
+        try:
+            left, right = convert(value), convert(wanted)
+        except ValueError:
+            return bool(self.ask(f"{name} of {value} and {wanted}"))
         return {
             "Equals": left == right,
             "LessThan": left < right,
@@ -428,8 +434,10 @@ def text(value: Any) -> str:
 
 
 def moment(value: str) -> float:
-    """OPERATORS: ISO 8601 dates, or seconds since 1970."""
+    """OPERATORS: ISO 8601 dates, or seconds since 1970. A date alone is left open."""
     if re.fullmatch(r"\d+", value) and len(value) > 4:
         return float(value)
     found = datetime.fromisoformat(value)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    if found.tzinfo is None:
+        raise ValueError(value)
+    return found.timestamp()

@@ -22,7 +22,6 @@ from iamaccess import (
     Policy,
     Principal,
     Request,
-    Unsupported,
     decide,
     denied_message,
     parse_policy,
@@ -42,7 +41,11 @@ Written = Mapping[str, Any] | str
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """The whole Decision. `statement` is the Sid, or the index of a statement without one."""
+    """The whole Decision.
+
+    `statement` is the Sid, or the index of a statement without one; of what is undocumented there
+    are the element and the pointer.
+    """
 
     outcome: str
     reason: str
@@ -50,16 +53,11 @@ class Expected:
     statement: str | int | None = None
     not_given: Sequence[str] = ()
     unknown: Sequence[str] = ()
+    unknown_keys: Sequence[str] = ()
+    undocumented: Sequence[Sequence[str]] = ()
+    level: int | None = None
     by_what_was_read: bool | None = None
     message: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """What cannot be judged: the element, and where it is."""
-
-    unsupported: str
-    pointer: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +72,7 @@ class Question:
     resource: str = KEY
     resource_account: str | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
+    absent: Sequence[str] | None = None
     identity: Sequence[Written] | None = ()
     key_policy: Sequence[Written] | None = ()
     trust_policy: Sequence[Written] | None = None
@@ -85,17 +84,24 @@ class Question:
 
     def request(self) -> Request:
         return Request(
-            PEOPLE[self.principal], self.action, self.resource, self.context, self.resource_account
+            PEOPLE[self.principal],
+            self.action,
+            self.resource,
+            self.context,
+            self.resource_account,
+            self.absent,
         )
 
     def policies(self, named: Mapping[str, Any]) -> Policies:
         def layer(written: Sequence[Written] | None, kind: PolicyKind) -> list[Policy] | None:
             return None if written is None else list(parsed(written, kind, named))
 
-        def levels(written: Sequence[Sequence[Written]] | None) -> list[list[Policy]] | None:
+        def levels(
+            written: Sequence[Sequence[Written]] | None, kind: PolicyKind
+        ) -> list[list[Policy]] | None:
             if written is None:
                 return None
-            return [list(parsed(level, "identity", named)) for level in written]
+            return [list(parsed(level, kind, named)) for level in written]
 
         return Policies(
             identity=layer(self.identity, "identity"),
@@ -105,8 +111,8 @@ class Question:
             grants=None if self.grants is None else [grant(**each) for each in self.grants],
             boundary=layer(self.boundary, "identity"),
             session=layer(self.session, "identity"),
-            service_control=levels(self.service_control),
-            resource_control=levels(self.resource_control),
+            service_control=levels(self.service_control, "service_control"),
+            resource_control=levels(self.resource_control, "resource_control"),
         )
 
 
@@ -120,6 +126,7 @@ class Malformed:
     document: Any
     malformed: str
     pointer: str
+    line: int | None = None
 
 
 def grant(
@@ -168,15 +175,9 @@ def test_case(case: Question | Malformed, named: Mapping[str, Any]) -> None:
         with pytest.raises(MalformedPolicy) as refused:
             parse_policy(case.document, kind=case.kind, name="the policy")
         assert (refused.value.pointer, refused.value.reason) == (case.pointer, case.malformed)
+        assert case.line in (None, refused.value.line)
         return
     policies = case.policies(named)
-    if "unsupported" in case.expect:
-        wanted = Refused(**case.expect)
-        with pytest.raises(Unsupported) as unsupported:
-            decide(case.request(), policies)
-        found = Refused(unsupported=unsupported.value.element, pointer=unsupported.value.pointer)
-        assert found == wanted
-        return
     expected = Expected(**case.expect)
     decision = decide(case.request(), policies)
     reference = decision.statement
@@ -189,6 +190,10 @@ def test_case(case: Question | Malformed, named: Mapping[str, Any]) -> None:
     )
     assert decision.not_given == tuple(expected.not_given)
     assert decision.unknown == tuple(expected.unknown)
+    assert decision.unknown_keys == tuple(expected.unknown_keys)
+    found = [[doubt.element, doubt.pointer] for doubt in decision.undocumented]
+    assert found == list(expected.undocumented)
+    assert decision.level == expected.level
     allowed = expected.outcome == "ALLOWED"
     assert decision.allowed_by_what_was_read is (
         allowed if expected.by_what_was_read is None else expected.by_what_was_read

@@ -88,7 +88,7 @@ def test_what_cannot_be_judged_may_be_open() -> None:
     doubtful = {**OURS, "Condition": {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}}
     (found,) = paths.of_role(read([ROOT, doubtful]))
     assert (found.kind, found.name) == (BY_KEY, "WorkflowKeyUser1")
-    assert "IpAddress is not supported" in found.doubt
+    assert found.doubt == "the request does not tell aws:SourceIp"
 
 
 def test_what_was_not_read_may_be_open() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from iamaccess import Outcome, Policies, Principal, Request, Unsupported, decide
+from iamaccess import Outcome, Policies, Principal, Request, decide
 
 from awssandbox.errors import not_imitated
 
@@ -22,7 +22,7 @@ OWNERS_ACL: Final = "bucket-owner-full-control"
 def may_check(world: World, bucket: Bucket, trail_arn: str, account: str) -> bool:
     """Whether CloudTrail may see who owns the bucket, for a trail of an account.
 
-    Raises AwsError where the bucket's policy has an element that cannot be judged.
+    Raises AwsError where it rests on what AWS does not document.
     """
     return _may(world, bucket, "s3:GetBucketAcl", "", trail_arn, account)
 
@@ -30,7 +30,7 @@ def may_check(world: World, bucket: Bucket, trail_arn: str, account: str) -> boo
 def may_write(world: World, bucket: Bucket, key: str, trail_arn: str, account: str) -> bool:
     """Whether CloudTrail may write an object, for a trail of an account.
 
-    Raises AwsError where the bucket's policy has an element that cannot be judged.
+    Raises AwsError where it rests on what AWS does not document.
     """
     return _may(world, bucket, "s3:PutObject", f"/{key}", trail_arn, account)
 
@@ -46,8 +46,7 @@ def _may(
         Principal("service", SERVICE, None), action, resource, {**context}, bucket.account
     )
     policies = () if bucket.policy is None else (bucket.policy.parsed(world),)
-    try:
-        decision = decide(asked, Policies((), policies, (), (), (), (), ()))
-    except Unsupported as unsupported:
-        raise not_imitated(f"{unsupported.element} in the policy of {bucket.name}") from unsupported
+    decision = decide(asked, Policies((), policies, (), (), (), (), ()))
+    if decision.undocumented:
+        raise not_imitated(f"{decision.undocumented[0].element} in the policy of {bucket.name}")
     return decision.outcome is Outcome.ALLOWED
