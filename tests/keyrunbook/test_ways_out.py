@@ -94,15 +94,20 @@ class Place:
         late = {"service": service, "operation": operation, "fault": "timeout"}
         self.faults({**late, "seconds": IN_FLIGHT_S})
         process = self.begin("run", "--run-id", "x", *words)
-        told = f'"kind": "intent", "call": "{call}"'
         deadline = time.monotonic() + LIMIT_S
-        while not (self.ledger.path.exists() and told in self.ledger.path.read_text()):
+        while not self._served(service, operation):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
-            time.sleep(0.02)
-        time.sleep(0.5)  # sent, and served
+            time.sleep(0.05)
         self.faults()
         return process
+
+    def _served(self, service: str, operation: str) -> bool:
+        """Whether CloudTrail has a record of the operation."""
+        region = "us-east-1" if service == "iam" else None
+        by_name = {"AttributeKey": "EventName", "AttributeValue": operation}
+        found = self.aws("cloudtrail", region).lookup_events(LookupAttributes=[by_name])
+        return bool(found["Events"])
 
     def left(self) -> list[str]:
         """Command lines of processes that the command has left, and folders of sandboxes."""
