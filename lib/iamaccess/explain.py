@@ -196,19 +196,23 @@ class _Case:
 
     def _nothing(self, layer: Layer) -> str:
         """Of an implicit deny: which layer allows it nowhere, and what that means."""
-        action = self.request.action
+        action, account = self.request.action, self.request.principal.account
         if layer == "resource":
             noun = _noun("resource", action)
             told = f"no statement of the {noun} allows {action} to this principal"
-            account = self.request.principal.account
             if account is None:
                 return told
             if account != self.facts.owner:
                 return f"{told}, which is not of the account {self.facts.owner}"
             return f"{told}, and none lets the account's identity policies count"
         if layer == "identity":
-            by = self._delegation()
-            return f"no identity policy allows {action}{self._counts(by) if by else ''}"
+            if account != self.facts.owner:
+                told = f"no identity policy of the account {account} allows {action}"
+                return f"{told}, and between accounts both sides must"
+            if (by := self._delegation()) is None:
+                return f"no identity policy allows {action}"
+            told = f"neither the {_noun('resource', action)} nor an identity policy allows {action}"
+            return f"{told}{self._counts(by)}"
         noun = _noun(layer, action)
         if layer in ("service_control", "resource_control"):
             return f"{noun}s allow {action} not at every level"

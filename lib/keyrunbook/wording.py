@@ -73,6 +73,8 @@ def in_words(statement: Mapping[str, Any]) -> str:
     who = _who(statement)
     what = _element(statement, "Action") or "nothing, as it has no Action"
     on = _element(statement, "Resource")
+    if on == "*" and who:  # in a key's policy; in one of IAM it is everything
+        on = "this key"
     where = [f"{key} {_IS.get(operator, f'({operator})')} {_listed(values, 'or')}"
              for operator, keys in statement.get("Condition", {}).items()
              for key, values in keys.items()]  # fmt: skip

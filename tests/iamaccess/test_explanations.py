@@ -118,8 +118,8 @@ SENTENCES = [
     ),
     pytest.param(
         asked(None, DELEGATES),
-        "DENIED: no identity policy allows kms:Decrypt; the key policy lets identity policies "
-        "count (statement 'Allow access for key administrators')",
+        "DENIED: neither the key policy nor an identity policy allows kms:Decrypt; the key policy "
+        "lets identity policies count (statement 'Allow access for key administrators')",
         id="delegated",
     ),
     pytest.param(
@@ -147,6 +147,16 @@ SENTENCES = [
         id="another account's",
     ),
     pytest.param(
+        asked(
+            WORKFLOW,
+            but(USE, Principal={"AWS": "444455556666"}),
+            who=Principal("user", "arn:aws:iam::444455556666:user/U", "444455556666"),
+        ),
+        "DENIED: no identity policy of the account 444455556666 allows kms:Decrypt, and between "
+        "accounts both sides must",
+        id="another account's, whose own side does not allow",
+    ),
+    pytest.param(
         asked(WORKFLOW, DELEGATES, who=Principal("root", f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)),
         "ALLOWED: key policy, statement 'Allow access for key administrators' allows kms:Decrypt",
         id="root",
@@ -159,9 +169,9 @@ SENTENCES = [
     ),
     pytest.param(
         asked(WORKFLOW, DELEGATES, identity=None),
-        "UNKNOWN: not settled (no identity policy allows kms:Decrypt; the key policy lets identity "
-        "policies count (statement 'Allow access for key administrators')); not read: identity "
-        "policies",
+        "UNKNOWN: not settled (neither the key policy nor an identity policy allows kms:Decrypt; "
+        "the key policy lets identity policies count (statement 'Allow access for key "
+        "administrators')); not read: identity policies",
         id="identity policies were not read",
     ),
 ]

@@ -212,26 +212,29 @@ def findings_table(findings: Findings) -> Table:
 
 
 def matrix_table(matrix: Matrix) -> Table:
-    """Who may do what, and why: which statement says so, or what nearly does."""
-    rows = [
-        (
+    """Who may do what, and why: which statement says so, or what nearly does.
+
+    Actions that have the same answer for the same reason share a row.
+    """
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for cell in matrix.cells:
+        answer = (
             cell.principal,
-            cell.action,
             cell.what,
             SIGNS[cell.outcome.value],
             SIGNS[cell.was.value] if cell.was not in (None, cell.outcome) else "",
-            cell.why,
+            cell.why.replace(cell.action, "it"),
             "; then ".join(cell.near),
             cell.mend,
             cell.settles,
         )
-        for cell in matrix.cells
-    ]
+        rows.setdefault(answer, []).append(cell.action)
     columns = (
         *("principal", "action", "for", "decision", "was"),
         *("because", "nearest miss", "mended by", "settled by"),
     )
-    return Table("Who may use the key", columns, rows, matrix_note(matrix))
+    body = [(one[0], ", ".join(actions), *one[1:]) for one, actions in rows.items()]
+    return Table("Who may use the key", columns, body, matrix_note(matrix))
 
 
 def matrix_note(matrix: Matrix) -> str:

@@ -279,10 +279,11 @@ def _rows(why: Why) -> Iterator[tuple[str, ...]]:
     if why.then is None or why.now is None:
         yield (*told, "none", "", why.assumed, "", "", "")
         return
-    for by, answer in (
-        ("as the ledger says they were then", why.then),
-        ("as they are now", why.now),
-    ):
+    then, now = "as the ledger says they were then", "as they are now"
+    both = (
+        {f"{then}, and {now}": why.now} if why.then == why.now else {then: why.then, now: why.now}
+    )
+    for by, answer in both.items():
         yield (
             *told,
             by,

@@ -34,7 +34,7 @@ def test_a_refusal_is_explained_by_the_policies_then_and_now(job: Job) -> None:
     [why] = refused.explained(run, found)
     assert decided(why) == ("DENIED", "DENIED")
     assert why.then is not None
-    assert why.then.why.startswith("no identity policy allows kms:Decrypt")
+    assert why.then.why.startswith("neither the key policy nor an identity policy allows kms:Decrypt")
     assert str(why.then.mend).startswith("put the statement 'WorkflowKeyUse")
     assert why.then == why.now
 
