@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from keyrunbook.aws.wait import Waited
@@ -16,17 +17,24 @@ from keyrunbook.show.tables import Table
 from keyrunbook.show.timeline import Mark, Row, Timeline
 from keyrunbook.show.waiting import WaitBar, bar
 
+
+def at(second: int) -> datetime:
+    return datetime(2026, 1, 31, 9, 0, second, tzinfo=UTC)
+
+
 ROWS = (
-    Row("kms:CreateKey", "09:00:00"),
-    Row("imagebuilder:CreateWorkflow", "09:00:01", (Mark("GenerateDataKey", True),)),
-    Row("imagebuilder:GetWorkflow", "09:00:01", (Mark("Decrypt", True),)),
-    Row("imagebuilder:GetWorkflow", "09:00:02", (Mark("Decrypt", False),)),
-    Row("", "09:00:03", (Mark("Decrypt", False),)),
+    Row("kms:CreateKey", at(0)),
+    Row("kms:PutKeyPolicy", at(1)),
+    Row("imagebuilder:CreateWorkflow", at(1), (Mark("GenerateDataKey", "counts", at(1), at(9)),)),
+    Row("imagebuilder:GetWorkflow", at(2), (Mark("Decrypt", "counts", at(2), at(9)),)),
+    Row("imagebuilder:GetWorkflow", at(3), (Mark("Decrypt", "set aside", at(3)),)),
+    Row("imagebuilder:CreateImage", at(4), (Mark("Decrypt", "refused", at(4), at(9)),)),
+    Row("", at(5), (Mark("Decrypt", "set aside", at(5), at(9)),)),
 )
 TIMELINE = Timeline("Verdict: PROVED (embedded sandbox, not AWS)", ROWS)
 
 
-# The timeline
+# The timeline: calls, changes of policy, records, refusals, and the delivery delay
 
 
 def plotted(label: str) -> list[tuple[float, float]]:
@@ -37,47 +45,83 @@ def plotted(label: str) -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize(
-    ("label", "points"),
+    ("label", "points", "marker"),
     [
-        ("called by this run", [(0, 0), (0, 1), (0, 2), (0, 3)]),
-        ("counts", [(1, 1), (1, 2)]),
-        ("set aside", [(1, 3), (1, 4)]),
+        ("called by this run", [(0, 0), (0, 2), (0, 3), (0, 4), (0, 5)], "o"),
+        ("change of policy", [(0, 1)], "s"),
+        ("counts", [(1, 2), (1, 3)], "D"),
+        ("set aside", [(1, 4), (1, 6)], "D"),
+        ("refused", [(1, 5)], "X"),
     ],
 )
 def test_calls_on_the_left_and_records_on_the_right(
-    label: str, points: list[tuple[float, float]]
+    label: str, points: list[tuple[float, float]], marker: str
 ) -> None:
+    """Each kind by a shape of its own, or filled or hollow: not by colour alone."""
     assert plotted(label) == points
+    [axes] = TIMELINE.figure().axes
+    [line] = [one for one in axes.lines if one.get_label() == label]
+    assert line.get_marker() == marker
+    assert (line.get_markerfacecolor() == "white") is (label == "set aside")
+
+
+def test_the_bars_are_as_long_as_the_delay_and_stand_where_it_is_known() -> None:
+    [axes] = TIMELINE.figure().axes
+    bars = [line.get_xydata() for line in axes.lines if line.get_linewidth() == 3]
+    lengths = {float(bar[0][1]): round(float(bar[1][0] - bar[0][0]), 4) for bar in bars}
+    assert lengths == {2: 0.3, 3: 0.2625, 5: 0.1875, 6: 0.15}  # of 8, 7, 5 and 4 seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (8, "8 s"), (119, "119 s"), (120, "2 min"), (301, "6 min"), (8000, "3 h")],
+)
+def test_a_delay_is_rounded_up(seconds: float, words: str) -> None:
+    seen = at(0) + timedelta(seconds=seconds)
+    row = Row("", at(0), (Mark("Decrypt", "counts", at(0), seen),))
+    [axes] = Timeline("x", [row]).figure().axes
+    assert axes.texts[-1].get_text() == words
 
 
 def test_the_picture_names_rows_times_and_records() -> None:
     [axes] = TIMELINE.figure().axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [
         "kms:CreateKey   09:00:00",
+        "kms:PutKeyPolicy   09:00:01",
         "imagebuilder:CreateWorkflow   09:00:01",
-        "imagebuilder:GetWorkflow   09:00:01",
         "imagebuilder:GetWorkflow   09:00:02",
-        "(no call of this run)   09:00:03",
+        "imagebuilder:GetWorkflow   09:00:03",
+        "imagebuilder:CreateImage   09:00:04",
+        "(no call of this run)   09:00:05",
     ]
     words = [text.get_text() for text in axes.texts]
     assert words == [
         "called by this run",
         "KMS records in CloudTrail",
+        "seen within",
         "UTC",
         "GenerateDataKey (counts)",
         "Decrypt (counts)",
         "Decrypt (set aside)",
+        "Decrypt (refused)",
         "Decrypt (set aside)",
+        *("8 s", "7 s", "5 s", "4 s"),
     ]
     assert axes.get_title(loc="left") == "Verdict: PROVED (embedded sandbox, not AWS)"
+    assert axes.get_xlabel().count("   ") == 4  # each shape has its word
 
 
 def test_the_picture_has_its_text_as_alternative() -> None:
     bundle = TIMELINE._repr_mimebundle_()
     assert bundle["text/plain"] == TIMELINE.text()
     [alternative] = re.findall(r'<img alt="([^"]*)"', bundle["text/html"])
-    assert alternative.splitlines()[0] == TIMELINE.title
-    assert "- no call of this run → CloudTrail: Decrypt (set aside)" in TIMELINE.text()
+    assert alternative.splitlines() == TIMELINE.text().splitlines()
+    told = TIMELINE.text().splitlines()
+    assert told[2] == "- kms:PutKeyPolicy (change of policy) at 2026-01-31T09:00:01Z"
+    assert told[-1] == (
+        "- no call of this run → CloudTrail: Decrypt (set aside) at 2026-01-31T09:00:05Z, seen by "
+        "2026-01-31T09:00:09Z"
+    )
 
 
 def test_the_picture_is_the_same_bytes_each_time() -> None:
@@ -91,11 +135,12 @@ def test_the_picture_stands_on_white_in_dark_themes() -> None:
 
 DRAWN = """
 import os, sys
+from datetime import UTC, datetime
 from keyrunbook.execution import warm
 from keyrunbook.show.timeline import Row, Timeline
 if sys.argv[1] == "warm":
     warm.prepare(())
-assert Timeline("x", [Row("kms:CreateKey", "09:00:00")]).png().startswith(b"\\x89PNG")
+assert Timeline("x", [Row("kms:CreateKey", datetime.now(UTC))]).png().startswith(b"\\x89PNG")
 import matplotlib
 print(os.environ["MPLBACKEND"], matplotlib.get_backend(auto_select=False))
 """
