@@ -170,15 +170,19 @@ def mend_control(
 
 
 def _is_administrator(statement: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
-    """Whether a statement is meant as `target` is: of the same Sid, or for the same principal."""
+    """Whether a statement is meant as `target` is: of its Sid, or an Allow to its principal."""
     same = policies.same(statement.get("Principal"), target["Principal"])
-    return same or statement.get("Sid") == target["Sid"]
+    return statement.get("Sid") == target["Sid"] or (same and statement.get("Effect") == "Allow")
 
 
 def _is_ours(statement: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
-    """Whether a statement is meant as `target` is: of its Sid, or with its condition key."""
+    """Whether a statement is meant as `target` is: of its Sid, or an Allow with its condition key.
+
+    Never a Deny of others: made an Allow, it might let in more than the role.
+    """
     keys = {key.lower() for keys in statement.get("Condition", {}).values() for key in keys}
-    return statement.get("Sid") == target["Sid"] or policies.CONTEXT_KEY.lower() in keys
+    alike = policies.CONTEXT_KEY.lower() in keys and statement.get("Effect") == "Allow"
+    return statement.get("Sid") == target["Sid"] or alike
 
 
 def _smallest(
