@@ -79,6 +79,8 @@ class Plan:
 
     step: str
     changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a person must know beside the changes, such as what stays and why: whole sentences."""
 
     def __iter__(self) -> Iterator[Change]:
         return iter(self.changes)
@@ -93,7 +95,9 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON has it."""
-        return {"step": self.step, "changes": [change.to_dict() for change in self.changes]}
+        changes = [change.to_dict() for change in self.changes]
+        notes = {"notes": list(self.notes)} if self.notes else {}
+        return {"step": self.step, "changes": changes, **notes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,8 @@ class Applied:
 
     step: str
     made: tuple[tuple[Change, Mapping[str, Any]], ...] = ()
+    notes: tuple[str, ...] = ()
+    """Those of the plan, where it was not shown before."""
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from keyrunbook.show.tables import applied_table
@@ -201,11 +207,11 @@ def canonical(given: Mapping[str, Any]) -> dict[str, Any]:
 def digest(plan: Mapping[str, Any]) -> str:
     """The SHA-256 of a plan's canonical JSON, in hexadecimal; `plan` as `RunPlan.to_dict` has it.
 
-    Times, tokens and request ids are not part of a plan, so the same plan has the same digest.
+    Times, tokens, request ids and notes are not part of it, so the same plan has the same digest.
     """
     steps = [
         {
-            **step,
+            **{name: value for name, value in step.items() if name != "notes"},
             "changes": [
                 {
                     **change,

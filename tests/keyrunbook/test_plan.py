@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keyrunbook.plan import Change, Plan, RunPlan, digest, fill
 from keyrunbook.prices import AS_OF, together
+from keyrunbook.show.tables import run_plan_table
 
 KNOWN = {"create_key.key_arn": "arn:key", "encrypt_workflow.workflow_arn": "arn:workflow"}
 
@@ -116,6 +118,15 @@ def test_policies_that_say_the_same_have_the_same_digest(other: Any, same: bool)
 def test_the_digest_is_of_all_that_is_approved_and_of_no_token(change: Change, same: bool) -> None:
     plain = digest(plan_of(with_policy(POLICY)).to_dict())
     assert (digest(plan_of(change).to_dict()) == plain) is same
+
+
+def test_notes_are_told_and_are_not_of_the_digest() -> None:
+    plain = plan_of(with_policy(POLICY))
+    noted = replace(plain, plans=(replace(plain.plans[0], notes=("The key stays.",)),))
+    assert noted.to_dict()["steps"][0]["notes"] == ["The key stays."]
+    assert "notes" not in plain.to_dict()["steps"][0]
+    assert run_plan_table(noted).note.endswith(" 01: The key stays.")
+    assert digest(noted.to_dict()) == digest(plain.to_dict())
 
 
 def test_the_digest_is_of_the_place_too() -> None:

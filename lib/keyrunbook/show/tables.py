@@ -159,8 +159,12 @@ def plan_table(plan: Plan) -> Table:
         (str(number), change.call, change.why, change.undo, change.cost)
         for number, change in enumerate(plan, 1)
     ]
-    note = "" if rows else "Nothing to change: it is already so."
+    note = _noted("" if rows else "Nothing to change: it is already so.", plan.notes)
     return Table(f"Plan of {plan.step}", ("", "call", "why", "undo", "cost"), rows, note)
+
+
+def _noted(note: str, notes: Iterable[str]) -> str:
+    return " ".join(filter(None, (note, *notes)))
 
 
 def run_plan_table(run_plan: RunPlan) -> Table:
@@ -178,7 +182,8 @@ def run_plan_table(run_plan: RunPlan) -> Table:
         for number, change in enumerate(plan, 1)
     ]
     calls = [change.call for plan in run_plan.plans for change in plan]
-    note = together(calls) if rows else "Nothing to change: it is already so."
+    notes = [f"{plan.step[:2]}: {one}" for plan in run_plan.plans for one in plan.notes]
+    note = _noted(together(calls) if rows else "Nothing to change: it is already so.", notes)
     columns = ("", "call", "parameters", "why", "undo", "cost")
     return Table(f"Plan of the run {run_plan.run_id}", columns, rows, note)
 
@@ -198,7 +203,7 @@ def applied_table(applied: Applied) -> Table:
         (str(number), change.call, "✓ done", "\n".join(str(value) for value in given.values()))
         for number, (change, given) in enumerate(applied.made, 1)
     ]
-    note = "" if rows else "Nothing was changed: it was already so."
+    note = _noted("" if rows else "Nothing was changed: it was already so.", applied.notes)
     return Table(f"Applied by {applied.step}", ("", "call", "outcome", "AWS gave"), rows, note)
 
 

@@ -11,7 +11,7 @@ which that is not known. A finding says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +200,35 @@ def plan(state: State, parameters: Parameters) -> Plan:
                 gives={"deletion_date": "DeletionDate"},
             )
         )
-    return Plan(STEP, tuple(changes))
+    return Plan(STEP, tuple(changes), tuple(_what_stays(state, stays)))
+
+
+def _what_stays(state: State, stays: bool) -> Iterator[str]:
+    """What is not removed, and why: sentences for who approves the plan."""
+    key = state.key["Arn"]
+    if not state.key_made:
+        yield f"The key {key} stays: this run did not make it."
+        if state.rotation_made and _other_runs(state):
+            yield "Its rotation stays on: the key policy has statements of other runs."
+    elif stays and state.key["KeyState"] != "PendingDeletion":
+        with_it = f", with its alias {state.alias}" if state.alias else ""
+        reasons = "; ".join(_why_used(state))
+        yield f"The key {key} stays{with_it}: {reasons}. delete_used_key = True schedules it."
+    if state.role_shared:
+        yield (
+            f"The role {state.role} stays: it has policies of others "
+            f"({', '.join(state.role_shared)})."
+        )
+    elif state.role is None and state.grant is not None and state.grant.role_arn is not None:
+        yield f"The role {state.grant.role_name} stays: this run did not make it."
+
+
+def _why_used(state: State) -> list[str]:
+    """Why a key of this run is left: who uses it, and what is not known of that."""
+    users = "; ".join(f"{who}: {how}" for who, how in state.use.key)
+    unread = "; ".join(f"{what}: {why}" for what, why in state.use.key_not_known)
+    said = [f"others use it ({users})"] if users else []
+    return [*said, *([f"whether others use it is not known ({unread})"] if unread else [])]
 
 
 def _check_use(state: State, parameters: Parameters) -> None:
@@ -332,14 +360,10 @@ def _key_finding(run: Run, state: State, stays: bool) -> Finding:
             if "DeletionDate" in key
             else f"state {key['KeyState']}",
         )
-    users = "; ".join(f"{who}: {how}" for who, how in state.use.key)
-    unread = "; ".join(f"{what}: {why}" for what, why in state.use.key_not_known)
-    said = [f"others use it ({users})"] if users else []
-    said += [f"whether others use it is not known ({unread})"] if unread else []
     return Finding(
         "The key is scheduled for deletion",
         "fail",
-        f"{key['Arn']} was left, state {key['KeyState']}: {'; '.join(said)}",
+        f"{key['Arn']} was left, state {key['KeyState']}: {'; '.join(_why_used(state))}",
         "Set delete_used_key = True if what they encrypted may be lost, and run the step again.",
     )
 

@@ -367,7 +367,24 @@ def unfinished(run: Run) -> Plan:
     On AWS also the cancellation of a build that nobody saw the end of.
     """
     given_back = restore(observe(run), saved(run)) if is_open(run) else Plan(STEP)
-    return Plan(STEP, (*builds.unfinished(run), *given_back.changes))
+    ends = given_back.changes and run.step == STEP  # runbook restore is for nothing else
+    notes = (_ends(_rounds(run)[-1]),) if ends else ()
+    return Plan(STEP, (*builds.unfinished(run), *given_back.changes), notes)
+
+
+def _ends(revocation: Mapping[str, Any]) -> str:
+    """What becomes of a revocation that is open when the step begins, by its line."""
+    when = f"{datetime.fromisoformat(revocation['time']):%Y-%m-%dT%H:%M:%SZ}"
+    if revocation["step"] == STEP:
+        return (
+            f"The revocation that this step began at {when} did not come to its end: what it took "
+            "is given back first."
+        )
+    return (
+        f"The revocation of {when}, by runbook revoke, stands, and this step ends it: what it took "
+        "is given back first, and is not taken again at the end. Where it is to stand, revoke "
+        "again afterwards."
+    )
 
 
 # The ledger's memory of it
@@ -501,7 +518,7 @@ def forecast(run: Run) -> Forecast:
         *restored.changes,
         *builds.planned(run, STEP, "restored"),
     )
-    return Forecast(Plan(STEP, rounds))
+    return Forecast(Plan(STEP, rounds, left_over.notes))
 
 
 def whole(run: Run) -> Plan:
@@ -518,7 +535,7 @@ def give_back(run: Run, plan: Plan) -> Applied:
     """Make the changes of a restoration, a part of what the step changes."""
     applied = _apply(run, plan)
     _settle(run)
-    return applied
+    return replace(applied, notes=plan.notes)
 
 
 def _apply(run: Run, plan: Plan, note: Callable[[], None] | None = None) -> Applied:

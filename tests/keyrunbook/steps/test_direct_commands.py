@@ -50,7 +50,12 @@ def test_revoke_and_restore_on_the_sandbox(job: Job, aws: Clients) -> None:
     assert revoke_access.build(job.open("05"), "both").decrypted is False
     again = reported(job, "revoke")
     assert (again["plan"]["changes"], again["exit_status"]) == ([], 0)
+    (note,) = revoke_access.forecast(job.open("05")).plan.notes
+    assert re.match(
+        r"The revocation of \S+Z, by runbook revoke, stands, and this step ends it", note
+    )
     back = reported(job, "restore")
+    assert "notes" not in back["plan"], "restore is for nothing else"
     assert [one["call"] for one in back["plan"]["changes"]] == [
         "kms:PutKeyPolicy", "iam:PutRolePolicy",
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from keyrunbook.errors import ParameterError, StepFailed
 from keyrunbook.parameters import Parameters
 from keyrunbook.permissions import size
 from keyrunbook.plan import Plan
-from keyrunbook.show.tables import policies_of
+from keyrunbook.show.tables import plan_table, policies_of
 from keyrunbook.steps import (
     clean_up,
     create_key,
@@ -472,6 +473,37 @@ MADE = clean_up.State(
 )  # fmt: skip
 def test_clean_up(state: clean_up.State, planned: list[str]) -> None:
     assert calls(clean_up.plan(state, PARAMETERS)) == planned
+
+
+@pytest.mark.parametrize(
+    ("state", "asked", "said"),
+    [
+        (MADE, {}, []),
+        (replace(MADE, role=None, key_made=False), {},
+         [r"The key .* stays: this run did not make it\.",
+          r"The role Builder stays: this run did not make it\."]),
+        (replace(MADE, use=in_use.Use(key=(("someone", "Encrypt at noon"),))), {},
+         [r"The key .* stays, with its alias alias/a: others use it \(someone: Encrypt at noon\)\. "
+          r"delete_used_key = True schedules it\."]),
+        (replace(MADE, use=in_use.Use(key_not_known=(("GetKeyLastUsage", "refused"),))), {},
+         [r"whether others use it is not known \(GetKeyLastUsage: refused\)"]),
+        (replace(MADE, use=in_use.Use(key=(("someone", "Encrypt"),))), {"delete_used_key": True},
+         []),
+        (replace(MADE, role_shared=("theirs",)), {},
+         [r"The role Builder stays: it has policies of others \(theirs\)\."]),
+        (clean_up.State((), None, None, replace(GRANTED, role_arn=None, role_policy=None),
+                        {**KEY, "KeyState": "PendingDeletion"}, key_made=True,
+                        rotation_made=False), {}, []),
+    ],
+)  # fmt: skip
+def test_the_plan_says_what_stays_and_why(
+    state: clean_up.State, asked: dict[str, Any], said: list[str]
+) -> None:
+    planned = clean_up.plan(state, Parameters(**asked))
+    assert len(planned.notes) == len(said)
+    for note, pattern in zip(planned.notes, said, strict=True):
+        assert re.search(pattern, note)
+    assert all(note in plan_table(planned).note for note in planned.notes)
 
 
 IN_USE = in_use.Use(workflow=(("pipeline/p", "the pipeline names it"),))

@@ -19,7 +19,7 @@ from keyrunbook.errors import ApprovalRequired, RunbookError, StepFailed
 from keyrunbook.records import Record, parse_record
 from keyrunbook.sandboxes import Handoff, Sandbox
 from keyrunbook.session import Run
-from keyrunbook.show.tables import run_plan_table
+from keyrunbook.show.tables import applied_table, run_plan_table
 from keyrunbook.steps import builds, events, inventory, revoke_access
 from keyrunbook.steps.builds import Seen
 from keyrunbook.steps.planning import plan_steps
@@ -183,7 +183,10 @@ def test_after_a_crash_half_way_what_was_taken_is_given_back_first(
     assert revoke_access.is_open(again)
     calls = [change.call for change in revoke_access.unfinished(again)]
     assert calls == ["kms:PutKeyPolicy", "iam:PutRolePolicy"][:closed]
-    revoke_access.give_back(again, revoke_access.unfinished(again))
+    applied = revoke_access.give_back(again, revoke_access.unfinished(again))
+    (said,) = applied.notes
+    assert "that this step began at" in said
+    assert said in applied_table(applied).note
     assert text_of(aws, again) == before
     assert not revoke_access.is_open(again)
     assert [change.call for change in revoke_access.unfinished(again)] == []
@@ -294,7 +297,7 @@ def test_after_an_approved_revocation_others_changes_have_a_way_on(
     offered = run.ledger.of_kind("plan")[-1]["digest"]
     assert offered != approved
     run = on_aws_job.open("05", approve=offered)
-    assert revoke_access.unfinished(run) == revoke_access.restoration(run)
+    assert revoke_access.unfinished(run).changes == revoke_access.restoration(run).changes
     restore(run)
     assert revoke_access.given_back(run).status == "pass"
     assert "Meanwhile" in policies.sids(json.loads(text_of(aws, run)))
