@@ -139,6 +139,17 @@ _S3_NAMES: Final[Mapping[str, tuple[str, int, str]]] = {
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 """
 
+_NOT_VALIDATED: Final = "AWS was not able to validate the provided access credentials"
+_EC2_NAMES: Final[Mapping[str, tuple[str, str, int]]] = {
+    "InvalidClientTokenId": ("AuthFailure", _NOT_VALIDATED, 401),
+    "SignatureDoesNotMatch": ("AuthFailure", _NOT_VALIDATED, 401),
+    "ExpiredToken": ("RequestExpired", "Request has expired.", 400),
+}
+"""EC2's own.
+
+Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+"""
+
 _JSON_NAMES: Final[Mapping[str, str]] = {
     "MissingAuthenticationToken": "MissingAuthenticationTokenException",
     "IncompleteSignature": "IncompleteSignatureException",
@@ -157,8 +168,10 @@ def in_words_of(protocol: str, refusal: AwsError) -> AwsError:
     if protocol == "rest-xml" and refusal.code in _S3_NAMES:
         own, status, text = _S3_NAMES[refusal.code]
         return AwsError(own, text, status)
+    if protocol == "ec2" and refusal.code in _EC2_NAMES:
+        return AwsError(*_EC2_NAMES[refusal.code])
     code = _JSON_NAMES.get(refusal.code)
-    if code is None or protocol in ("query", "rest-xml"):
+    if code is None or protocol in ("query", "ec2", "rest-xml"):
         return refusal
     return AwsError(code, refusal.message, 400 if protocol == "json" else 403)
 

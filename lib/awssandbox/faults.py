@@ -299,14 +299,24 @@ _S3: Final[Mapping[str, tuple[str, str, int]]] = {
 }
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
 
+_EC2: Final[Mapping[str, tuple[str, str, int]]] = {
+    THROTTLE: ("RequestLimitExceeded", "Request limit exceeded.", 503),
+    SERVER_ERROR: ("InternalError", "An internal error has occurred.", 500),
+    UNAVAILABLE: ("Unavailable", "The server is overloaded and can't handle the request.", 503),
+    EXPIRED: ("RequestExpired", "Request has expired.", 400),
+}
+"""EC2's own. Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
+
+_OWN: Final = {"s3": _S3, "ec2": _EC2}
+
 
 def refusal(rule: Rule, service: str) -> AwsError | None:
     """What a call with a fault is answered instead of being served; None where it is served.
 
     Source: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
     """
-    if service == "s3" and rule.fault in _S3:
-        return AwsError(*_S3[rule.fault])
+    if rule.fault in (own := _OWN.get(service, {})):
+        return AwsError(*own[rule.fault])
     if rule.fault == THROTTLE:
         return AwsError(_THROTTLED.get(service, "ThrottlingException"), "Rate exceeded", 400)
     if rule.fault == SERVER_ERROR:

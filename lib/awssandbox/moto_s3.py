@@ -33,6 +33,8 @@ class Bucket:
     region: str
     created: datetime
     policy: BucketPolicy | None = None
+    encryption: Mapping[str, Any] | None = None
+    """Its default encryption as it was put; None for the one that every bucket has."""
 
 
 class Buckets:

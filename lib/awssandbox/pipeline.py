@@ -42,15 +42,16 @@ def respond(world: World, request: HttpRequest, connection: Connection) -> HttpR
     except AwsError as refusal:
         style = _style_of(request)
         return protocol.error(style, in_words_of(style, refusal), request_id)
-    if signature.service not in services.MODULES:
+    name = services.of_scope(signature.service)
+    if name not in services.MODULES:
         return protocol.error(
-            _style_of_service(signature.service, request),
+            _style_of_service(name, request),
             not_imitated(
                 f"the service {signature.service}; it serves {', '.join(services.MODULES)}"
             ),
             request_id,
         )
-    service = services.service(signature.service)
+    service = services.service(name)
     try:
         with world.lock:
             caller = authenticate(world, request, signature, connection)

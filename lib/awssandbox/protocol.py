@@ -1,4 +1,4 @@
-"""AWS's wire protocols from the server's side: json 1.1, rest-json and query, by botocore's models.
+"""AWS's wire protocols from the server's side, by its models: json 1.1, rest-json, query and ec2.
 
 rest-xml, which only S3 speaks, is in `awssandbox.rest_xml`, loaded when it is needed.
 
@@ -61,7 +61,7 @@ def operation_of(model: ServiceModel, request: HttpRequest) -> OperationModel:
     protocol = model.metadata["protocol"]
     if protocol == "json":
         return _json_operation(model, request)
-    if protocol == "query":
+    if protocol in ("query", "ec2"):
         return _query_operation(model, request)
     if protocol == "rest-xml":
         from awssandbox import rest_xml
@@ -77,7 +77,7 @@ def parameters_of(operation: OperationModel, request: HttpRequest) -> dict[str, 
     Raises AwsError (SerializationException, MalformedQueryString) when a value is not of its type.
     """
     protocol = operation.service_model.metadata["protocol"]
-    if protocol == "query":
+    if protocol in ("query", "ec2"):
         return _query_parameters(operation, request)
     if protocol == "json":
         return _json_structure(operation.input_shape, _json_body(request.body))
@@ -106,10 +106,15 @@ def check(
             problems = [report.generate_report()]
     if problems:
         count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
-        query = operation.service_model.metadata["protocol"] == "query"
-        raise AwsError(
-            "ValidationError" if query else "ValidationException", count + "; ".join(problems)
-        )
+        style = operation.service_model.metadata["protocol"]
+        raise AwsError(_INVALID.get(style, "ValidationException"), count + "; ".join(problems))
+
+
+_INVALID = {"query": "ValidationError", "ec2": "InvalidParameterValue"}
+"""The text of EC2's differs; its code depends on what is wrong.
+
+Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+"""
 
 
 def answer(operation: OperationModel, output: Mapping[str, Any], request_id: str) -> HttpResponse:
@@ -126,6 +131,8 @@ def answer(operation: OperationModel, output: Mapping[str, Any], request_id: str
     protocol = operation.service_model.metadata["protocol"]
     if protocol == "query":
         return _query_answer(operation, output, request_id)
+    if protocol == "ec2":
+        return _ec2_answer(operation, output, request_id)
     if protocol == "json":
         body = b"" if shape is None else _dump(_to_json(shape, output))
         return HttpResponse(200, _json_headers(operation.service_model, request_id), body)
@@ -592,6 +599,21 @@ def _query_answer(
     text = (
         f'<{name}Response xmlns="{namespace}">{result}<ResponseMetadata>'
         f"<RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
+    )
+    headers = {"Content-Type": "text/xml", "x-amzn-RequestId": request_id}
+    return HttpResponse(200, headers, text.encode())
+
+
+def _ec2_answer(
+    operation: OperationModel, output: Mapping[str, Any], request_id: str
+) -> HttpResponse:
+    """Of the query protocol without its wrappers; lists are not among what is served."""
+    name, shape = operation.name, operation.output_shape
+    members = "" if shape is None else xml_members(shape, output)
+    namespace = operation.service_model.metadata["xmlNamespace"]
+    text = (
+        f'<{name}Response xmlns="{namespace}"><requestId>{request_id}</requestId>{members}'
+        f"</{name}Response>"
     )
     headers = {"Content-Type": "text/xml", "x-amzn-RequestId": request_id}
     return HttpResponse(200, headers, text.encode())

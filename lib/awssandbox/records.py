@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from awssandbox.call import DERIVED, Answer, Call, Caller, Operation, Resource
 from awssandbox.errors import AwsError
 from awssandbox.faults import RECORD_NEVER, RECORD_TWICE
+from awssandbox.services import SIGNS_AS
 
 if TYPE_CHECKING:
     from awssandbox.faults import Faults
@@ -91,7 +92,7 @@ class Trail:
             "eventVersion": EVENT_VERSION,
             "userIdentity": _identity(caller, call.time),
             "eventTime": _timestamp(call.time),
-            "eventSource": f"{call.service}.amazonaws.com",
+            "eventSource": f"{SIGNS_AS.get(call.service, call.service)}.amazonaws.com",
             "eventName": call.operation,
             "awsRegion": call.region,
             "sourceIPAddress": caller.invoked_by or caller.source_ip,

@@ -193,12 +193,17 @@ def _parsed(body: bytes) -> ElementTree.Element:
 
 def _from_xml(shape: Shape, element: ElementTree.Element) -> Any:
     if shape.type_name == "structure":
-        children = {child.tag.rpartition("}")[2]: child for child in element}
-        return {
-            name: _from_xml(member, children[wire])
-            for name, member in shape.members.items()
-            if (wire := member.serialization.get("name", name)) in children
-        }
+        children: dict[str, list[ElementTree.Element]] = {}
+        for child in element:
+            children.setdefault(child.tag.rpartition("}")[2], []).append(child)
+        out = {}
+        for name, member in shape.members.items():
+            found = children.get(member.serialization.get("name", name))
+            if found and member.serialization.get("flattened"):
+                out[name] = [_from_xml(member.member, one) for one in found]
+            elif found:
+                out[name] = _from_xml(member, found[-1])
+        return out
     if shape.type_name == "list":
         return [_from_xml(shape.member, child) for child in element]
     if shape.type_name == "map":
@@ -207,6 +212,9 @@ def _from_xml(shape: Shape, element: ElementTree.Element) -> Any:
 
 
 # Answers -----------------------------------------------------------------------------------------
+
+
+_DECLARED = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 def answer(operation: OperationModel, output: Mapping[str, Any], request_id: str) -> HttpResponse:
@@ -228,6 +236,10 @@ def answer(operation: OperationModel, output: Mapping[str, Any], request_id: str
             headers[wire] = to_text(member, value, "rfc822")
         elif where == "headers":
             headers |= {f"{wire}{key}": text for key, text in value.items()}
+        elif name == payload and member.type_name == "structure":
+            text = f'<{wire} xmlns="{_NAMESPACE}">{xml_members(member, value)}</{wire}>'
+            body = (_DECLARED + text).encode()
+            headers["Content-Type"] = "application/xml"
         elif name == payload:
             body = value.encode() if isinstance(value, str) else bytes(value)
         else:
@@ -246,12 +258,11 @@ def _has_document(shape: Shape) -> bool:
 
 
 def _document(operation: OperationModel, shape: Shape, output: Mapping[str, Any]) -> bytes:
-    declared = '<?xml version="1.0" encoding="UTF-8"?>\n'
     members = xml_members(shape, output)
     if operation.name in _UNWRAPPED:
         (name,) = shape.members
         empty = f'<{name} xmlns="{_NAMESPACE}"/>'
         text = members.replace(f"<{name}>", f'<{name} xmlns="{_NAMESPACE}">') or empty
-        return (declared + text).encode()
+        return (_DECLARED + text).encode()
     root = _ROOTS[operation.name]
-    return f'{declared}<{root} xmlns="{_NAMESPACE}">{members}</{root}>'.encode()
+    return f'{_DECLARED}<{root} xmlns="{_NAMESPACE}">{members}</{root}>'.encode()

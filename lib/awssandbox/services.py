@@ -16,21 +16,30 @@ from awssandbox.call import Operation
 MODULES: Mapping[str, str] = {
     "athena": "awssandbox.athena",
     "cloudtrail": "awssandbox.cloudtrail",
+    "ec2": "awssandbox.ec2",
     "iam": "awssandbox.iam",
     "imagebuilder": "awssandbox.imagebuilder",
     "kms": "awssandbox.kms",
+    "macie2": "awssandbox.macie2",
     "s3": "awssandbox.s3",
+    "sso-admin": "awssandbox.sso_admin",
     "sts": "awssandbox.sts",
 }
-"""The package of each served service, by its name in a signature's scope."""
+"""The package of each served service, by its name among botocore's models."""
+
+SIGNS_AS: Mapping[str, str] = {"sso-admin": "sso"}
+"""What a service is called in signatures, in actions and in records, where that is another name."""
 
 PROTOCOLS: Mapping[str, str] = {
     "athena": "json",
     "cloudtrail": "json",
+    "ec2": "ec2",
     "iam": "query",
     "imagebuilder": "rest-json",
     "kms": "json",
+    "macie2": "rest-json",
     "s3": "rest-xml",
+    "sso-admin": "json",
     "sts": "query",
 }
 
@@ -58,6 +67,11 @@ class Service:
     def checks_limits(self, operation: str) -> bool:
         """Whether the pipeline is to hold an operation's parameters to the model's limits."""
         return not self.own_limits & {operation, "*"}
+
+
+def of_scope(name: str) -> str:
+    """The service that signatures call `name`."""
+    return next((service for service, signs in SIGNS_AS.items() if signs == name), name)
 
 
 @cache

@@ -415,7 +415,7 @@ def leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("service", services.MODULES)
 def test_no_input_is_a_fault_of_the_sandbox(inside: Inside, service: str) -> None:
-    query = services.PROTOCOLS[service] == "query"
+    query = services.PROTOCOLS[service] in ("query", "ec2")
     names = sorted(services.service(service).operations)
 
     @settings(max_examples=60, suppress_health_check=list(HealthCheck))

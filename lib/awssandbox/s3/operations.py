@@ -26,6 +26,15 @@ from awssandbox.s3.policies import accept
 LONGEST_KEY: Final = 1024
 """Bytes. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 LARGEST_PAGE: Final = 1000
+DEFAULT_ENCRYPTION: Final = {
+    "Rules": [
+        {
+            "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
+            "BucketKeyEnabled": False,
+        }
+    ]
+}
+"""Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/default-encryption-faq.html"""
 OWNERS_ACL: Final = "bucket-owner-full-control"
 """The one ACL that a bucket takes whose owner owns what is in it, as new buckets are.
 
@@ -248,6 +257,26 @@ def _delete_policy(call: Call) -> Answer:
     return _recorded(call, {}, bucket, policy="")
 
 
+def _put_encryption(call: Call) -> Answer:
+    """It is kept and shown; objects are stored here as they are."""
+    bucket = _bucket(call)
+    bucket.encryption = call.parameters["ServerSideEncryptionConfiguration"]
+    return _recorded(call, {}, bucket, encryption="")
+
+
+def _get_encryption(call: Call) -> Answer:
+    bucket = _bucket(call)
+    shown = DEFAULT_ENCRYPTION if bucket.encryption is None else bucket.encryption
+    answer = {"ServerSideEncryptionConfiguration": shown}
+    return _recorded(call, answer, bucket, encryption="")
+
+
+def _delete_encryption(call: Call) -> Answer:
+    bucket = _bucket(call)
+    bucket.encryption = None
+    return _recorded(call, {}, bucket, encryption="")
+
+
 # --- objects --------------------------------------------------------------------------------------
 
 
@@ -433,6 +462,17 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         _on_policy("GetBucketPolicy"), _get_policy, _OF_BUCKETS, read_only=True
     ),
     "DeleteBucketPolicy": _operation(_on_policy("DeleteBucketPolicy"), _delete_policy, _OF_BUCKETS),
+    "PutBucketEncryption": _operation(
+        _on_bucket("PutEncryptionConfiguration"),
+        _put_encryption,
+        _OF_BUCKETS | _CHECKED | {"ServerSideEncryptionConfiguration"},
+    ),
+    "GetBucketEncryption": _operation(
+        _on_bucket("GetEncryptionConfiguration"), _get_encryption, _OF_BUCKETS, read_only=True
+    ),
+    "DeleteBucketEncryption": _operation(
+        _on_bucket("PutEncryptionConfiguration"), _delete_encryption, _OF_BUCKETS
+    ),
     "PutObject": _operation(
         _on_object("PutObject"),
         _put_object,
