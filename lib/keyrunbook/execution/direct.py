@@ -25,7 +25,7 @@ from keyrunbook.show.tables import (
     matrix_table,
     run_plan_table,
 )
-from keyrunbook.steps import emergency, inventory, revoke_access
+from keyrunbook.steps import after_revocation, emergency, inventory, revoke_access
 from keyrunbook.steps.common import keep
 
 DONE, NO, UNKNOWN, WAITS = 0, 1, 3, 4
@@ -44,6 +44,8 @@ class Command:
     verify: Callable[[Run], Sequence[Finding]]
     finished: bool = False
     """Whether it is of use to a run that was cleaned up."""
+    later: Callable[[Run], str] = lambda run: ""
+    """What is still to be looked at, and how."""
 
 
 def _look_before_revoking(run: Run) -> Sequence[Table]:
@@ -62,7 +64,12 @@ def _plan_to_revoke(run: Run) -> Plan:
 
 def _after_revoking(run: Run) -> Sequence[Finding]:
     revoke_access.who_may(run, "revoked")
-    return revoke_access.revoked(run)
+    return [*revoke_access.revoked(run), *revoke_access.seen_since(run)]
+
+
+def _later_than_revoking(run: Run) -> str:
+    closed = revoke_access.closed_at(run)
+    return "" if closed is None else after_revocation.later(run, closed)
 
 
 def _plan_to_restore(run: Run) -> Plan:
@@ -80,6 +87,7 @@ REVOKE: Final = Command(
     _plan_to_revoke,
     revoke_access.apply,
     _after_revoking,
+    later=_later_than_revoking,
 )
 RESTORE: Final = Command(
     "restore",
@@ -143,6 +151,8 @@ def carry_out(
     report["applied"], report["findings"] = True, [one.to_dict() for one in findings]
     say(applied_table(applied).text() + "\n")
     say(findings_table(findings).text())
+    if later := command.later(run):
+        say(f"\n{later}")
     return _status(findings), report
 
 
