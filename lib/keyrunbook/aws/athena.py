@@ -33,7 +33,9 @@ from keyrunbook.aws.wait import NotYet, Pending, Waited, wait_until
 from keyrunbook.errors import AwsRefused, ParameterError
 from keyrunbook.logs import LATE, Found, Scanned, Wanted, found
 from keyrunbook.logs.athena import (
+    FOR_THE_PROOF,
     LACKS,
+    Kinds,
     Row,
     Table,
     named,
@@ -191,6 +193,7 @@ class AthenaLogs:
         since: datetime,
         until: datetime | None = None,
         *,
+        kinds: Kinds = FOR_THE_PROOF,
         progress: Callable[[Waited], None] | None = None,
     ) -> Found:
         """The records from `since` to `until`, delivered at most a day later, or up to now.
@@ -211,41 +214,48 @@ class AthenaLogs:
         if estimate.size > most * GIGABYTE:
             return self._nothing(
                 wanted,
+                kinds,
                 notes,
                 f"Athena would read {estimate}, an estimate by their sizes, and the limit is "
                 f"{most:g} GB: nothing was run.",
             )
         first, last = (one.astimezone(UTC).date() for one in (since, end))
-        text = statement(self.table, first, last)
+        text = statement(self.table, first, last, kinds)
         query = _Query(self._athena, self._how, text, self.table.database)
         why = query.run(progress)
         scanned = f"Athena read {sized(query.scanned)} (estimated: {estimate}), query {query.id}"
         notes = [*notes, f"{scanned}; its answer is {query.output or 'with Athena'}.", f"{LACKS}."]
         if why:
-            return self._nothing(wanted, notes, why)
-        begin, stop = self._held(estimate, trail, at)
+            return self._nothing(wanted, kinds, notes, why)
+        files = list(_files(query.rows(), wanted))
+        begin, stop = self._held(estimate, files, trail, at)
         answer = found(
             self.name,
             wanted,
-            _files(query.rows(), wanted),
+            files,
             notes=notes,
             since=begin,
             until=stop,
             lack=lack_of(trail),
         )
-        return replace(answer, searched=narrowed(replace(answer.searched, calls=1)))
+        return replace(answer, searched=narrowed(replace(answer.searched, calls=1), kinds))
 
-    def _nothing(self, wanted: Wanted, notes: Sequence[str], why: str) -> Found:
+    def _nothing(self, wanted: Wanted, kinds: Kinds, notes: Sequence[str], why: str) -> Found:
         answer = found(self.name, wanted, (), notes=notes, until=self._clock(), lack=why)
-        return replace(answer, searched=narrowed(answer.searched))
+        return replace(answer, searched=narrowed(answer.searched, kinds))
 
     def _held(
-        self, estimate: Estimate, trail: Trail | None, at: datetime
+        self, estimate: Estimate, files: Sequence[Scanned], trail: Trail | None, at: datetime
     ) -> tuple[datetime | None, datetime]:
-        """From when to when the table's files are known to be."""
+        """From when to when the table's files are known to be.
+
+        From the oldest record that they are seen to hold, or a delivery before it: whoever has a
+        file of a time had the trail then.
+        """
         first, last = self.table.reach(at)
         started = trail.started if trail is not None else None
         known = [one for one in (started, estimate.delivered) if one is not None]
+        known += [time for file in files for time in file.times]
         stopped = trail.stopped if trail is not None and not trail.logging else None
         ends = [one for one in (at, last, stopped) if one is not None]
         return max(first, min(known)) if known else None, min(ends)

@@ -2,7 +2,7 @@
 
 Pure. The table is the one that AWS documents, with partitions that are projected by day: who asks
 for some days reads the files of those days and no others. Rows give the records that a scan of the
-same files gives, cut to what the proof looks at (`KINDS`). What Athena cannot tell is said by
+same files gives, cut to what is looked for (`Kinds`). What Athena cannot tell is said by
 `LACKS`: it reads each file before anybody sees a record.
 
 Source: https://docs.aws.amazon.com/athena/latest/ug/create-cloudtrail-table-partition-projection.html
@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from keyrunbook.errors import ParameterError
-from keyrunbook.proof import DECRYPT, GENERATE, Searched, Span
+from keyrunbook.proof import DECRYPT, GENERATE, Attribute, Searched, Span
 from keyrunbook.records import IMAGE_BUILDER, KMS, MalformedRecord, Record, parse_record
 
 DATABASE: Final = "default"
@@ -54,12 +54,45 @@ _WITHIN: Final = {
     "types": "json_format(CAST(transform(resources, r -> r.type) AS JSON))",
     "path": '"$path"',
 }
-KINDS: Final = (
-    f"eventsource = '{IMAGE_BUILDER}' OR (eventsource = '{KMS}' "
-    f"AND eventname IN ('{GENERATE}', '{DECRYPT}') "
-    f"AND (useridentity.invokedby = '{IMAGE_BUILDER}' OR requestparameters LIKE '%imagebuilder%'))"
+_OURS: Final = (
+    f"useridentity.invokedby = '{IMAGE_BUILDER}' OR requestparameters LIKE '%imagebuilder%'"
 )
-"""Which records are asked for: all of Image Builder's own, and of KMS those that name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Which records are asked for: the condition of the query, and what that covers in full."""
+
+    condition: str
+    covers: tuple[tuple[Attribute, str], ...]
+
+
+FOR_THE_PROOF: Final = Kinds(
+    f"eventsource = '{IMAGE_BUILDER}' OR (({_OURS}) AND (eventsource IS NULL "
+    f"OR (eventsource = '{KMS}' AND (eventname IS NULL "
+    f"OR eventname IN ('{GENERATE}', '{DECRYPT}')))))",
+    (("EventName", GENERATE), ("EventName", DECRYPT), ("EventSource", IMAGE_BUILDER)),
+)
+"""All of Image Builder's own, and KMS's of the two names that name Image Builder.
+
+Of those that do, also what has no source or name, so that it is told of as malformed.
+"""
+
+
+def of_key(key_id: str) -> Kinds:
+    """Those of a key's use: KMS's that name it or Image Builder, and all of Image Builder's own.
+
+    Raises ValueError for what is no key id.
+    """
+    if re.fullmatch(r"[A-Za-z0-9-]+", key_id) is None:
+        raise ValueError(f"{key_id!r} is no key id")
+    places = ("requestparameters", "errormessage", _WITHIN["arns"])
+    named_in = " OR ".join(f"{place} LIKE '%{key_id}%'" for place in places)
+    return Kinds(
+        f"eventsource = '{IMAGE_BUILDER}' OR (eventsource = '{KMS}' AND ({named_in} OR {_OURS}))",
+        (("EventSource", KMS), ("EventSource", IMAGE_BUILDER)),
+    )
+
 
 Row = Mapping[str, str | None]
 
@@ -207,8 +240,8 @@ def _check_columns(where: str, columns: Iterable[Mapping[str, Any]]) -> None:
         )
 
 
-def statement(table: Table, first: date, last: date) -> str:
-    """The query for the records of `KINDS` in the files that were delivered on those days."""
+def statement(table: Table, first: date, last: date, kinds: Kinds = FOR_THE_PROOF) -> str:
+    """The query for records in the files that were delivered on those days."""
     columns = [*_TEXTS, *(f"{what} AS {name}" for name, what in _WITHIN.items())]
     days = " AND ".join(f"'{day.strftime(table.format)}'" for day in (first, last))
     narrowed = [f'"{table.day}" BETWEEN {days}']
@@ -216,7 +249,7 @@ def statement(table: Table, first: date, last: date) -> str:
     return (
         f"SELECT {', '.join(columns)}\n"
         f'FROM "{table.database}"."{table.name}"\n'
-        f"WHERE {' AND '.join(narrowed)}\n  AND ({KINDS})"
+        f"WHERE {' AND '.join(narrowed)}\n  AND ({kinds.condition})"
     )
 
 
@@ -270,20 +303,19 @@ def _json(text: str | None, name: str, place: str) -> Any:
         raise MalformedRecord(f"{place}: {name}", f"is not JSON: {error}") from error
 
 
-def narrowed(searched: Searched) -> Searched:
-    """What was searched, said as what it was: not every record, but `KINDS`."""
+def narrowed(searched: Searched, kinds: Kinds) -> Searched:
+    """What was searched, said as what it was: not every record, but some kinds."""
+
+    def of_kinds(spans: Iterable[Span]) -> tuple[Span, ...]:
+        return tuple(
+            replace(span, attribute=attribute, value=value)
+            for span in spans
+            for attribute, value in kinds.covers
+        )
+
     return replace(
-        searched,
-        spans=tuple(_kinds(searched.spans)),
-        incomplete=tuple(_kinds(searched.incomplete)),
+        searched, spans=of_kinds(searched.spans), incomplete=of_kinds(searched.incomplete)
     )
-
-
-def _kinds(spans: Iterable[Span]) -> Iterator[Span]:
-    for span in spans:
-        yield replace(span, attribute="EventName", value=GENERATE)
-        yield replace(span, attribute="EventName", value=DECRYPT)
-        yield replace(span, attribute="EventSource", value=IMAGE_BUILDER)
 
 
 def ddl(database: str, table: str, location: str, account: str, region: str, since: date) -> str:
