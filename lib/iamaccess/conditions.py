@@ -143,7 +143,7 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A key compared with the policy's values."""
+    """A key compared with the policy's values. `plain`: one value, its letter case as it is."""
 
     written: Written
     pointer: str
@@ -152,16 +152,20 @@ class Match:
     matcher: Matcher
     negated: bool
     folded: bool
+    plain: bool
 
     def holds(self, facts: Facts) -> bool | None:
         """Whether the test holds; None for several values where a set operator is needed, too."""
         value = facts.value(self.key)
-        if self.operator.quantifier is None and isinstance(value, str):
-            return self._matches(value, facts)
+        if self.plain and isinstance(value, str):
+            matches = self.matcher.match(value, facts.variable)
+            return matches if matches is None else matches is not self.negated
         if value is NOT_KNOWN:
             return self._holds_whatever()
         if self.operator.quantifier is not None:
             return self._holds_for_set(value, facts)
+        if isinstance(value, str):
+            return self._matches(value, facts)
         if isinstance(value, tuple) and len(value) == 1:
             return self._matches(value[0], facts)
         if value is None:
@@ -305,7 +309,9 @@ def compile_test(
         texts = [value.lower() for value in values] if folded else values
         with_variables = variables and comparison.variables
         matcher = Patterns(texts, style=comparison.style, variables=with_variables)
-    return Match(written, pointer, key.lower(), operator, matcher, negated and bool(values), folded)
+    plain = operator.quantifier is None and not folded
+    negated = negated and bool(values)
+    return Match(written, pointer, key.lower(), operator, matcher, negated, folded, plain)
 
 
 def _unknown(keys: Iterable[str], facts: Facts) -> list[str]:

@@ -46,6 +46,8 @@ from iamaccess.statements import Maybe
 Rule = Literal["resource", "either", "identity"]
 """Which side rules in one account: the resource's policy, either side, or identity policies."""
 
+_DIRECT, _ROLE = Naming.DIRECT, Naming.ROLE
+_ALLOWED, _DENIED = Outcome.ALLOWED, Outcome.DENIED
 _TRUSTED = frozenset(
     {
         *("sts:assumerole", "sts:tagsession", "sts:setsourceidentity"),
@@ -67,34 +69,36 @@ class Reading:
 
     def __init__(
         self,
-        *,
         deny: StatementRef | None = None,
         allow: StatementRef | None = None,
+        by_role: StatementRef | None = None,
+        delegated: StatementRef | None = None,
+        outright: StatementRef | None = None,
         level: int | None = None,
     ) -> None:
         self.deny = deny
         self.allow = allow
+        self.by_role = by_role
+        self.delegated = delegated
+        self.outright = outright
         self.level = level
-        self.by_role: StatementRef | None = None
-        self.delegated: StatementRef | None = None
-        self.outright: StatementRef | None = None
 
     def add(self, ref: StatementRef, *, allow: bool, naming: Naming) -> None:
         """Count a statement that applies."""
         if not allow:
             self.deny = self.deny or ref
-        elif naming is Naming.DIRECT:
+        elif naming is _DIRECT:
             self.allow = self.allow or ref
-        elif naming is Naming.ROLE:
+        elif naming is _ROLE:
             self.by_role = self.by_role or ref
         else:
             self.delegated = self.delegated or ref
 
     def copy(self) -> Reading:
         """Another one that says the same."""
-        other = Reading(deny=self.deny, allow=self.allow, level=self.level)
-        other.by_role, other.delegated, other.outright = self.by_role, self.delegated, self.outright
-        return other
+        return Reading(
+            self.deny, self.allow, self.by_role, self.delegated, self.outright, self.level
+        )
 
 
 class Unsure(NamedTuple):
@@ -200,25 +204,32 @@ def decide(request: Request, policies: Policies) -> Decision:
 
 def facts_of(request: Request, policies: Policies) -> Facts:
     """The request as statements see it: for `Statement.examine`."""
-    bounded = bool(policies.boundary) and "boundary" in _BINDS[request.principal.kind]
-    return Facts(request, bounded=bounded)
+    if not policies.boundary:
+        return Facts(request, bounded=False)
+    return Facts(request, bounded="boundary" in _BINDS[request.principal.kind])
 
 
 class _Case:
     """One request with its policies."""
 
     def __init__(self, request: Request, policies: Policies) -> None:
-        self.facts = facts_of(request, policies)
+        self.facts = facts = facts_of(request, policies)
         self.policies = policies
-        self.rule = _rule(self.facts)
-        self.same_account = request.principal.account == self.facts.owner
+        self.rule = _rule(facts)
+        self.same_account = request.principal.account == facts.owner
 
     def judge(self, readings: Readings) -> Verdict:
         """Combine the layers' readings, all of them settled."""
-        for index, reading in enumerate(readings):
-            if reading.deny is not None:
-                return Verdict(False, "explicit_deny", _LAYERS[index], reading.deny, reading.level)
         resource_control, service_control, resource, grant, identity, boundary, session = readings
+        if (
+            resource_control.deny
+            or service_control.deny
+            or resource.deny
+            or identity.deny
+            or boundary.deny
+            or session.deny
+        ):
+            return _denied(readings)
         if resource_control.allow is None:
             return Verdict(False, "implicit_deny", "resource_control")
         if service_control.allow is None:
@@ -248,7 +259,8 @@ class _Case:
             identity = _statements(policies.identity, facts)
         if self.rule != "identity":
             resource = _statements(policies.resource, facts)
-            if "grant" in binds and facts.action.startswith("kms:"):
+            none = policies.grants is not None and not policies.grants
+            if not none and "grant" in binds and facts.action.startswith("kms:"):
                 limited = _may_be_silent(boundary) or _may_be_silent(session)
                 foreign = not self.same_account and (limited or _may_be_silent(identity))
                 grant = _grants(policies.grants, facts, limited=limited, foreign=foreign)
@@ -332,19 +344,24 @@ def _statements(
     """What the statements of a layer say; `otherwise`: what it says where none applies."""
     if not policies:
         return _NO_POLICY if policies is None else otherwise
-    reading = otherwise
+    deny, allow, by_role, delegated = otherwise.deny, otherwise.allow, None, None
     unsure: list[Unsure] = []
     for policy in policies:
         for statement in policy.statements:
-            answer = statement.applies(facts)
-            if answer is None:
+            naming = statement.applies(facts)
+            if naming is None:
                 continue
-            if isinstance(answer, Maybe):
-                unsure.append(Unsure(statement.ref, statement.allow, answer))
-                continue
-            if reading is otherwise:
-                reading = otherwise.copy()
-            reading.add(statement.ref, allow=statement.allow, naming=answer)
+            if isinstance(naming, Maybe):
+                unsure.append(Unsure(statement.ref, statement.allow, naming))
+            elif not statement.allow:
+                deny = deny or statement.ref
+            elif naming is _DIRECT:
+                allow = allow or statement.ref
+            elif naming is _ROLE:
+                by_role = by_role or statement.ref
+            else:
+                delegated = delegated or statement.ref
+    reading = Reading(deny, allow, by_role, delegated)
     return reading if not unsure else _bounds(reading, unsure)
 
 
@@ -535,7 +552,7 @@ def _undocumented(
 
 
 def _settled(layers: Layers) -> TypeGuard[Readings]:
-    return not any(isinstance(layer, Bounds) for layer in layers)
+    return Bounds not in map(type, layers)
 
 
 def _may_be_silent(layer: Reading | Bounds) -> bool:
@@ -543,6 +560,12 @@ def _may_be_silent(layer: Reading | Bounds) -> bool:
     if isinstance(layer, Bounds):
         return layer.worst is not _DENIES and layer.quiet.allow is None
     return layer.allow is None
+
+
+def _denied(readings: Readings) -> Verdict:
+    """By the first layer, in the order in which AWS evaluates them, that denies."""
+    layer, reading = next(pair for pair in zip(_LAYERS, readings, strict=True) if pair[1].deny)
+    return Verdict(False, "explicit_deny", layer, reading.deny, reading.level)
 
 
 def _direct(resource: Reading, grant: Reading) -> Verdict | None:
@@ -615,6 +638,6 @@ def _not_given(policies: Policies) -> tuple[str, ...]:
 
 def _decision(verdict: Verdict, not_given: tuple[str, ...]) -> Decision:
     allowed, reason, layer, statement, level = verdict
-    outcome = Outcome.ALLOWED if allowed else Outcome.DENIED
+    outcome = _ALLOWED if allowed else _DENIED
     statement = None if statement is _UNWRITTEN else statement
-    return Decision(outcome, reason, layer, statement, not_given, (), allowed, level=level)
+    return Decision(outcome, reason, layer, statement, not_given, (), allowed, (), (), level)

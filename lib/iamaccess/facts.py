@@ -40,16 +40,17 @@ class Facts:
     def __init__(self, request: Request, *, bounded: bool) -> None:
         self.request = request
         self.principal = who = request.principal
-        self.names = {"*", who.arn, who.role_arn, who.unique_id, who.account}
+        self.names = who.names
         self.action = request.action.lower()
         self.resource = resource = request.resource
         self.bounded = bounded
         fields = resource.split(":", 5)
         self.relative = fields[-1]
-        self.owner = request.resource_account
-        if self.owner is None:
+        owner = request.resource_account
+        if owner is None:
             named = len(fields) == 6 and len(fields[4]) == 12 and fields[4].isdecimal()
-            self.owner = fields[4] if named else who.account
+            owner = fields[4] if named else who.account
+        self.owner = owner
         self._context: dict[str, str | tuple[str, ...]] | None = None
         self._absent: frozenset[str] | None = None
 

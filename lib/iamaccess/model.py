@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from iamaccess.statements import Statement
@@ -77,6 +77,12 @@ class Principal:
     account: str | None
     role_arn: str | None = None
     unique_id: str | None = None
+    names: frozenset[str | None] = field(init=False, repr=False, compare=False)
+    """All by which a statement can name the principal."""
+
+    def __post_init__(self) -> None:
+        names = frozenset(("*", self.arn, self.role_arn, self.unique_id, self.account))
+        object.__setattr__(self, "names", names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +171,7 @@ class StatementRef:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The answer, and what it rests on.
 
     `layer` is the layer that decided: of the statement that allowed or denied, or the one that is

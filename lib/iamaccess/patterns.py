@@ -84,16 +84,20 @@ class Patterns:
         `lookup` gives the value of a condition key in lower case. A variable without a value makes
         its alternative match nothing.
         """
-        if (
-            self.anything
-            or value in self._exact
-            or (self._fullmatch is not None and self._fullmatch(value) is not None)
-        ):
+        if self.fixed(value):
             return True
         if not self._varying:
             return False
         results = [self._match_varying(parts, value, lookup) for parts in self._varying]
         return True if True in results else None if None in results else False
+
+    def fixed(self, value: str) -> bool:
+        """Whether an alternative without variables matches `value`."""
+        return (
+            self.anything
+            or value in self._exact
+            or (self._fullmatch is not None and self._fullmatch(value) is not None)
+        )
 
     def _match_varying(self, parts: tuple[Part, ...], value: str, lookup: Lookup) -> bool | None:
         resolved: list[Part] = []

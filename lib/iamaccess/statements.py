@@ -11,6 +11,8 @@ from iamaccess.model import Doubt, StatementRef
 from iamaccess.patterns import Patterns
 from iamaccess.principals import Naming, Principals
 
+_DIRECT = Naming.DIRECT
+
 
 class Maybe(NamedTuple):
     """Why it cannot be said whether a statement applies, and how it then names the principal.
@@ -87,23 +89,27 @@ class Statement:
             and principals.names.isdisjoint(facts.names)
         ):
             return None
-        if self.actions.match(facts.action, facts.variable) is self.not_action:
+        if self.actions.fixed(facts.action) is self.not_action:
             return None
         certain = not self.undocumented
-        if resources is not None and not resources.anything:
+        if resources is None or resources.anything:
+            if self.not_resource:
+                return None
+        else:
             found = resources.match(facts.resource, facts.variable)
             if found is self.not_resource:
                 return None
             certain = certain and found is not None
-        elif self.not_resource:
-            return None
         for test in self.tests:
             holds = test.holds(facts)
-            if holds is False:
-                return None
-            certain = certain and holds is not None
+            if holds is not True:
+                if holds is False:
+                    return None
+                certain = False
         if principals is None:
-            named: Naming | None = Naming.DIRECT
+            named: Naming | None = _DIRECT
+        elif principals.only_names and not self.not_principal:
+            named = principals.naming(facts.principal)
         else:
             named, doubt = self._named(principals, facts)
             certain = certain and doubt is None
@@ -117,7 +123,7 @@ class Statement:
             principal = None if doubt is not None else named is not None
         return Examined(
             principal=principal,
-            action=self.actions.match(facts.action, facts.variable) is not self.not_action,
+            action=self.actions.fixed(facts.action) is not self.not_action,
             resource=self._resource(facts),
             conditions=tuple(_examined(test, facts) for test in self.tests),
         )

@@ -207,8 +207,8 @@ def test_order_of_statements_policies_and_grants_never_matters(
     }
     before = decide(request, policies(layers, granted))
     after = decide(request, policies(other, None if granted is None else mixed(granted)))
-    assert replace(before, statement=None, undocumented=()) == replace(
-        after, statement=None, undocumented=()
+    assert before._replace(statement=None, undocumented=()) == after._replace(
+        statement=None, undocumented=()
     )
     assert {each.element for each in before.undocumented} == {
         each.element for each in after.undocumented
