@@ -303,7 +303,8 @@ def _warm() -> None:
 
         from awssandbox import services
 
-        for name in services.MODULES:
+        last = "ec2"  # the largest model of all
+        for name in sorted(services.MODULES, key=lambda name: name == last):
             if name not in ("athena", "s3"):  # the slowest to load, and few runs ask them
                 services.service(name)
         gc.freeze()
