@@ -28,7 +28,6 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 Document = Mapping[str, Any]
-ALL = {"Action": "*", "Resource": "*"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,37 @@ def outcome(case: Case) -> str:
     return "UNKNOWN" if len(found) == 2 else "ALLOWED" if found == {True} else "DENIED"
 
 
+def contents(case: Case, name: str) -> list[Any]:
+    """What a layer may hold, as far as it can matter to the request: one of each kind."""
+
+    def just(effect: str, action: str = "*", **principal: Any) -> Document:
+        statement = {"Effect": effect, "Action": action, "Resource": "*", **principal}
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    if name == "grants":
+        grant = {"operations": [case.action.removeprefix("kms:")], "key": case.resource}
+        return [[], *([{**grant, "grantee": arn}] for arn in {case.arn, case.role_arn or case.arn})]
+    if name == "key_policy":
+        itself, account = {"AWS": case.role_arn or case.arn}, {"AWS": case.account or []}
+        if case.kind in ("service", "anonymous"):
+            itself = account
+        return [
+            [],
+            [just("Allow", Principal="*")],
+            [just("Deny", Principal="*")],
+            [just("Allow", Principal=account)],
+            [just("Allow", Principal=itself)],
+        ]
+    if name == "scps":
+        return [[], [[just("Allow")]], [[just("Allow"), just("Deny")]]]
+    if name == "rcps":
+        everyone = {"Principal": "*"}
+        return [[], [[just("Allow", **everyone), just("Deny", **everyone)]]]
+    if name == "identity":
+        return [[], [just("Allow")], [just("Deny")]]
+    return [[], [just("Allow")], [just("Deny")], [just("Allow", "x:y")]]
+
+
 class Judge:
     """One world: the case, and an answer to each question asked so far."""
 
@@ -100,40 +130,7 @@ class Judge:
         given: Sequence[Any] | None = getattr(self.case, name)
         if given is not None:
             return given
-        case = self.case
-
-        def just(effect: str, principal: Any = None) -> Document:
-            names = {} if name != "key_policy" else {"Principal": principal or "*"}
-            return {"Statement": [{"Effect": effect, **ALL, **names}]}
-
-        nothing: Any = []
-        other = {"Statement": [{"Effect": "Allow", "Action": "x:y", "Resource": "*"}]}
-        answers: dict[str, list[Any]] = {
-            "identity": [nothing, [just("Allow")], [just("Deny")]],
-            "boundary": [nothing, [just("Allow")], [just("Deny")], [other]],
-            "session": [nothing, [just("Allow")], [just("Deny")], [other]],
-            "scps": [nothing, [[just("Deny")]]],
-            "rcps": [nothing, [[just("Deny")]]],
-            "grants": [
-                nothing,
-                [{"grantee": case.arn, "operations": [case.action[4:]], "key": case.resource}],
-                [
-                    {
-                        "grantee": case.role_arn or case.arn,
-                        "operations": [case.action[4:]],
-                        "key": case.resource,
-                    }
-                ],
-            ],
-            "key_policy": [
-                nothing,
-                [just("Allow")],
-                [just("Deny")],
-                [just("Allow", {"AWS": case.account or []})],
-                [just("Allow", {"AWS": case.role_arn or case.arn})],
-            ],
-        }
-        found: Sequence[Any] = self.ask(f"layer {name}", answers[name])
+        found: Sequence[Any] = self.ask(f"layer {name}", contents(self.case, name))
         return found
 
     def allows(self) -> bool:
@@ -168,9 +165,9 @@ class Judge:
         if not person:  # A service, or nobody: no policy of its own.
             return "direct" in names or granted
         if case.account != self.owner:  # CROSS: both accounts must allow.
-            if granted and not names and not (identity and not limited):
+            if granted and not (identity and not limited):
                 return bool(self.ask("a grant alone, across accounts"))
-            return bool(names or granted) and identity and not limited
+            return (bool(names) and identity and not limited) or granted
         if "direct" in names or granted:  # PRINCIPAL: not limited by an implicit deny.
             return True
         if "role" in names and not limited:
@@ -277,13 +274,22 @@ class Judge:
         names = {each for each in self.known_keys() if each.startswith(prefix)}
         pairs = {name[len(prefix) :]: self.values(name) for name in names}
         sent = {name: values[0] for name, values in pairs.items() if values}
-        for kind in ("subset", "equals"):
-            wanted = {k.lower(): v for k, v in (grant.get(kind) or {}).items()}
-            if not wanted.items() <= sent.items() or (
-                kind in grant and kind == "equals" and wanted != sent
-            ):
-                return False
-        return True
+        subset, equals = (
+            None if grant.get(kind) is None else {k.lower(): v for k, v in grant[kind].items()}
+            for kind in ("subset", "equals")
+        )
+        if subset is not None and not subset.items() <= sent.items():
+            return False
+        if equals is not None and equals != sent:
+            return False
+        # Equals is the whole context; only its names, told, say that there is no other pair.
+        other = equals is not None and not self.told("kms:encryptioncontextkeys")
+        return not (other and self.ask("another pair of the encryption context"))
+
+    def told(self, key: str) -> bool:
+        """Whether the request says of a key that it is there or is not."""
+        absent, context = self.case.absent, self.case.context
+        return absent is None or key in {each.lower() for each in (*absent, *context)}
 
     # --- one statement ----------------------------------------------------------------------
 
@@ -316,8 +322,7 @@ class Judge:
         """The request's values of a key, [] where it is absent; of one not told, each possible."""
         case = self.case
         sent = [values for name, values in case.context.items() if name.lower() == key]
-        absent = case.absent is None or key in {each.lower() for each in case.absent}
-        if not sent and not absent:
+        if not self.told(key):
             domain = next((v for k, v in case.domains.items() if k.lower() == key), ())
             sent = [self.ask(f"key {key}", [[], *domain])]
         return [text(each) for values in sent for each in listed(values)]
@@ -334,6 +339,8 @@ class Judge:
                 return bool(self.ask(f"{operator} {sorted(words)}"))
             return ("false" if values else "true") in words
         negated = "Not" in name
+        if name.startswith("Arn") and any(each.count(":") < 5 for each in wanted):
+            return bool(self.ask(f"{operator} with no ARN {wanted}"))
 
         def holds(value: str) -> bool:  # OR of the policy's values; NOR where negated.
             return any(self.compare(name, text(each), value, new) for each in wanted) != negated
@@ -362,8 +369,6 @@ class Judge:
             return self.like(wanted, value, new)
         if name in ("ArnLike", "ArnEquals"):  # "Each of the six components is checked separately".
             ours, theirs = wanted.split(":", 5), value.split(":", 5)
-            if len(ours) < 6:
-                return bool(self.ask(f"{name} with {wanted}"))
             return len(ours) == len(theirs) == 6 and all(
                 self.like(mine, other, new) for mine, other in zip(ours, theirs, strict=True)
             )
