@@ -22,6 +22,7 @@ from keyrunbook.ledger import NAME, Ledger
 from keyrunbook.logs import IMAGE_BUILDER_WORD, Wanted, search
 from keyrunbook.parameters import Parameters, outputs_dir
 from keyrunbook.proof import Searched
+from keyrunbook.proof.claim import KEY_ARN
 from keyrunbook.records import Record
 from keyrunbook.session import reach
 from keyrunbook.show.usage import UsagePicture, by_day, compared_table, usage_table
@@ -33,7 +34,6 @@ LOOKUP: Final = "lookup"
 NO, UNKNOWN = 1, 3
 """Exit statuses, as every command has them."""
 
-_KEY_ARN: Final = 6
 _IN_FILES: Final = (
     "Files were searched for the key's id and for Image Builder: a refusal that names neither, "
     "such as one by an alias, was not found."
@@ -161,14 +161,14 @@ def _key(question: Question, parameters: Parameters) -> tuple[_Key, Mapping[str,
                 "Go on with it up to 01_create_key: runbook resume",
             )
     assert arn is not None
-    parts = arn.split(":", 5)
-    if len(parts) < _KEY_ARN or parts[2] != "kms" or not parts[5].startswith("key/"):
+    if KEY_ARN.fullmatch(arn) is None:
         raise ParameterError(
             f"--key: {arn!r} is not the ARN of a KMS key.",
             "Give the ARN of the key itself (arn:…:key/…), not of an alias: an alias may have "
             "moved.",
         )
-    return _Key(arn, parts[4], parts[3], parts[5].removeprefix("key/")), opened
+    _, _, _, region, account, resource = arn.split(":", 5)
+    return _Key(arn, account, region, resource.removeprefix("key/")), opened
 
 
 def _check(clients: Clients, key: _Key) -> None:
