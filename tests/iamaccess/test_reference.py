@@ -187,6 +187,7 @@ def test_unknown_resolves_to_what_the_missing_layers_imply() -> None:
         if decision.outcome.value != "UNKNOWN":
             assert ends == {decision.outcome.value}, f"{of}\n{decision}\n{ends}"
         elif not decision.undocumented:
-            assert ends >= {"ALLOWED", "DENIED"}, f"{of}\n{decision}\n{ends}"
+            # One may be UNKNOWN itself: of a grant to a role that its boundary limits, say.
+            assert len(ends) > 1, f"{of}\n{decision}\n{ends}"
             unsure += 1
     assert unsure > 50
