@@ -75,6 +75,7 @@ def show(
     from keyrunbook.execution.runs import existing, how_it_ended
     from keyrunbook.ledger import NAME, Ledger
     from keyrunbook.show import story
+    from keyrunbook.steps import standing
 
     parameters, _ = load((), None, given_options(run_id=run_id, outputs_dir=outputs))
     folder = existing(outputs_folder(parameters), run_id)
@@ -86,12 +87,14 @@ def show(
     ended = how_it_ended(folder, stored_result(folder))
     told = story.tell(chain.entries)
     things = story.left(told)
+    stands = standing.told(chain.entries, run_id)
     if timeline is not None:
         _draw(chain.entries, f"Run {run_id}", timeline)
     if as_json:
         whole = {
             "run_id": run_id,
             "ended": ended,
+            "standing": stands,
             "story": [one.to_dict() for one in told],
             "left": [{"what": one.what, "state": one.state} for one in things],
             "lines": len(chain.entries),
@@ -102,7 +105,7 @@ def show(
         click.echo(json.dumps(whole, indent=2, ensure_ascii=False))
         return
     tables = [
-        story.heading(run_id, opened, ended),
+        story.heading(run_id, opened, ended, stands),
         *story.chapters(told),
         *story.ending(things, "no target" if opened is None else story.on_what(opened), chain),
     ]

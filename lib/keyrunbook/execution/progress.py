@@ -213,7 +213,9 @@ def print_runs(runs: Sequence[RunSummary], stream: IO[str]) -> None:
             one.region or "-",
             f"{len(one.steps_done)}",
             one.verdict or "-",
-            one.ended if one.damage is None else f"DAMAGED: {one.damage}",
+            "; ".join([one.ended, *one.standing])
+            if one.damage is None
+            else f"DAMAGED: {one.damage}",
         ]
         for one in runs
     ]

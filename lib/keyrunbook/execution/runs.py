@@ -18,7 +18,7 @@ from keyrunbook.execution.result import RESULT_FILE, stored_result
 from keyrunbook.execution.selection import CONFIRM, Selection
 from keyrunbook.ledger import NAME, Ledger
 from keyrunbook.parameters import OF_ONE_CALL
-from keyrunbook.steps import STEPS
+from keyrunbook.steps import STEPS, standing
 
 NAMED = 10  # runs that an error message names
 
@@ -35,6 +35,7 @@ class RunSummary:
     steps_done: tuple[str, ...] = ()
     verdict: str | None = None
     ended: str = ""
+    standing: tuple[str, ...] = ()  # what somebody has to end, by the ledger
     damage: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +82,7 @@ def summary(outputs: Path, run_id: str) -> RunSummary:
         tuple(sorted({one["step"] for one in entries if one["kind"] == "done"} & set(STEPS))),
         verdicts[-1] if verdicts else result.get("verdict"),
         how_it_ended(folder, result),
+        tuple(standing.told(entries, run_id)),
         " ".join(damage) or None,
     )
 

@@ -350,8 +350,8 @@ def _iso(text: str) -> str:
     return _TIME.sub(r"\1T\2Z", text)
 
 
-def heading(run_id: str, opened: Entry | None, ended: str) -> Table:
-    """Who, where, on what, and how it ended."""
+def heading(run_id: str, opened: Entry | None, ended: str, stands: Sequence[str] = ()) -> Table:
+    """Who, where, on what, how it ended, and what of it `stands` until somebody ends it."""
     said = {"ended": ended}
     if opened is not None:
         where = f"account {opened['account']}, Region {opened['region']}"
@@ -359,6 +359,7 @@ def heading(run_id: str, opened: Entry | None, ended: str) -> Table:
         said = {"who": opened["operator"], "where": where, "on": on_what(opened), "began": began}
         said["ended"] = ended
     rows = [(f"{name:<6} {value}",) for name, value in said.items()]
+    rows += [(f"{'stands':<6} {one}",) for one in stands]
     return Table(f"Run {run_id}", ("what",), rows)
 
 

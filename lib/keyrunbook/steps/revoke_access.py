@@ -21,7 +21,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -47,6 +47,7 @@ from keyrunbook.steps import (
     grant_access,
     inventory,
     presence,
+    standing,
 )
 from keyrunbook.steps.builds import Build
 from keyrunbook.steps.common import Forecast, keep, passed
@@ -59,8 +60,6 @@ if TYPE_CHECKING:
 STEP = "05_revoke_access"
 USES: Final = {"Decrypt", "GenerateDataKey", "ReEncryptFrom"}
 """The operations of a grant that let its grantee read workflows, or encrypt them."""
-CLOSES: Final = {"kms:PutKeyPolicy", "iam:DeleteRolePolicy", "kms:RevokeGrant"}
-"""The calls by which a revocation closes paths."""
 BY_DENY: Final = 'Set revoke_by = "deny": an explicit Deny closes every path, and takes none away.'
 
 Grant = Mapping[str, Any]
@@ -392,10 +391,7 @@ def _ends(revocation: Mapping[str, Any]) -> str:
 
 def is_open(run: Run) -> bool:
     """Whether a revocation of this run has changed something and is not given back."""
-    begun = _rounds(run)
-    return bool(begun) and not any(
-        one["n"] > begun[-1]["n"] for one in run.ledger.of_kind("restored")
-    )
+    return standing.open_revocation(run.ledger.entries()) is not None
 
 
 def holds_of_others(run: Run) -> bool:
@@ -441,30 +437,7 @@ def saved(run: Run) -> tuple[Saved, ...]:
 
 
 def _rounds(run: Run) -> list[Mapping[str, Any]]:
-    """The lines of the newest revocations that changed something, or tried to.
-
-    One that nothing followed took nothing.
-    """
-    closing = _closing(run)
-    lines = [one for one in run.ledger.entries() if one["kind"] in ("revocation", "restored")]
-    rounds: list[Mapping[str, Any]] = []
-    ended = False
-    for one, following in zip_longest(lines, lines[1:]):
-        if one["kind"] == "restored":
-            ended = True
-        elif any(one["n"] < n and (not following or n < following["n"]) for n in closing):
-            rounds = [*([] if ended else rounds), one]
-            ended = False
-    return rounds
-
-
-def _closing(run: Run) -> list[int]:
-    """The lines of the ledger that hold the intent of a call by which paths are closed."""
-    return [
-        one["n"]
-        for one in run.ledger.of_kind("intent")
-        if one["call"] in CLOSES and one["step"].startswith(STEP[:2])
-    ]
+    return standing.revocations(run.ledger.entries())
 
 
 def _note(run: Run, plan: Plan) -> None:
@@ -713,7 +686,9 @@ def _hasty_finding(run: Run, outcomes: dict[str, dict[str, Any]]) -> Finding:
     statement = "With one of two paths closed, builds still decrypt"
     one, begun = outcomes.get("one"), _rounds(run)
     closed = [
-        n for n in _closing(run) if begun and one is not None and begun[0]["n"] < n < one["n"]
+        n
+        for n in standing.closing(run.ledger.entries())
+        if begun and one is not None and begun[0]["n"] < n < one["n"]
     ]
     if one is not None and not closed:
         return Finding(statement, "not checked", "one change closes every path: none was closed")
@@ -749,7 +724,7 @@ def closed_at(run: Run) -> datetime | None:
     done = [
         one
         for one in run.ledger.of_kind("outcome")
-        if one["n"] > begun and one["call"] in CLOSES and one["step"].startswith(STEP[:2])
+        if one["n"] > begun and one["call"] in standing.CLOSES and one["step"].startswith(STEP[:2])
     ]
     return moment(done[-1]["time"]) if done else None
 
