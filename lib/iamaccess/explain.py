@@ -11,8 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from iamaccess.decide import decide
-from iamaccess.facts import Facts
+from iamaccess.decide import decide, facts_of
 from iamaccess.model import (
     Decision,
     Grant,
@@ -25,7 +24,7 @@ from iamaccess.model import (
 )
 from iamaccess.nearness import nearness
 from iamaccess.principals import Naming
-from iamaccess.statements import Examined, ExaminedCondition
+from iamaccess.statements import Examined, ExaminedCondition, Maybe, Statement
 
 SHOWN: Final = 3
 """How many of the nearest misses an explanation has at most."""
@@ -35,6 +34,8 @@ _FAR: Final = 2
 """How many elements may fail of a statement that is still a near miss."""
 _LISTED: Final = 5
 """How many of several values are told."""
+
+_NOT_TOLD: Final = "which the request does not tell"
 
 LAYERS: Final[Mapping[str, str]] = {
     "identity": "identity policies",
@@ -74,9 +75,11 @@ class Mismatch:
     def __str__(self) -> str:
         if not self.needs:
             return f"{self.element}: {self.hint}"
+        needs = f"{self.element} needs {_either(self.needs)}"
+        if self.hint == _NOT_TOLD:
+            return f"{needs}, {_NOT_TOLD}"
         has = "none" if self.has is None else _either(self.has, "and")
-        hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.element} needs {_either(self.needs)}, the request has {has}{hint}"
+        return f"{needs}, the request has {has}{f' ({self.hint})' if self.hint else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +93,16 @@ class Miss:
     failed: tuple[Mismatch, ...]
 
     def __str__(self) -> str:
-        matched = ""
-        if self.matched:
-            verb = "matches" if len(self.matched) == 1 else "match"
-            matched = f"{_either(self.matched, 'and')} {verb}; "
-        return f"{self.place}: {matched}{'; '.join(map(str, self.failed))}"
+        verb = "matches" if len(self.matched) == 1 else "match"
+        matched = [f"{_either(self.matched, 'and')} {verb}"] if self.matched else []
+        return f"{self.place}: {'; '.join([*matched, *map(str, self.failed)])}"
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Why: the `sentence`; of what is not allowed also the nearest misses, nearest first.
+
+    Of UNKNOWN the first of them are the statements of which it cannot be said whether they apply.
 
     `unread` are the layers that were not given and make no difference, as a person knows them;
     `settles` says what would turn UNKNOWN into an answer.
@@ -119,7 +122,8 @@ class Explanation:
         """The sentence under its outcome, each miss, and what is not known."""
         yield f"{self.outcome.value}: {self.sentence}"
         for number, miss in enumerate(self.misses):
-            yield f"{'nearest: ' if number == 0 else 'then: '}{miss}"
+            first = "rests on: " if self.outcome is Outcome.UNKNOWN else "nearest: "
+            yield f"{first if number == 0 else 'then: '}{miss}"
         if self.unread:
             yield f"not read, which makes no difference: {', '.join(self.unread)}"
         if self.settles:
@@ -132,22 +136,34 @@ def explain(request: Request, policies: Policies, decision: Decision) -> Explana
     Of UNKNOWN it says what the layers that were read come to, and what would settle it.
     """
     case = _Case(request, policies)
-    read = decision
-    if decision.outcome is Outcome.UNKNOWN:
-        read = decide(request, _as_if_none(policies))
-        sentence = case.of_unknown(decision, read)
-    else:
-        sentence = case.sentence(decision)
-    denied = read.outcome is Outcome.DENIED and read.reason == "implicit_deny"
+    known = decision.outcome is not Outcome.UNKNOWN
+    read = decision if known else decide(request, _as_if_none(policies))
     return Explanation(
         decision.outcome,
-        sentence,
-        case.misses(read.layer) if denied and read.layer is not None else (),
-        tuple(LAYERS[name] for name in LAYERS if name in decision.not_given)
-        if decision.outcome is not Outcome.UNKNOWN
-        else (),
-        tuple(_SETTLES.get(name, f"knowing {name}") for name in _in_order(decision.unknown)),
+        case.sentence(decision) if known else case.of_unknown(decision, read),
+        (
+            *(case.unsure() if not known else ()),
+            *(case.misses(read) if read.reason == "implicit_deny" else ()),
+        ),
+        tuple(LAYERS[name] for name in _in_order(decision.not_given)) if known else (),
+        tuple(_settling(decision)),
     )
+
+
+def _settling(decision: Decision) -> Iterator[str]:
+    """What would turn UNKNOWN into an answer."""
+    yield from (_SETTLES[name] for name in _in_order(decision.unknown))
+    if decision.unknown_keys:
+        they = "they are" if len(decision.unknown_keys) > 1 else "it is"
+        yield f"telling {_keys(decision)}, or that {they} absent"
+    for doubt in decision.undocumented:
+        place = f"policy {doubt.policy!r} at {doubt.pointer or 'the top'}"
+        yield f"a call, as AWS does not document {doubt.element} ({place})"
+
+
+def _keys(decision: Decision) -> str:
+    keys = decision.unknown_keys
+    return f"the condition key{'s' if len(keys) > 1 else ''} {_either(keys, 'and')}"
 
 
 def not_read(names: Collection[str]) -> str:
@@ -171,7 +187,7 @@ class _Case:
     def __init__(self, request: Request, policies: Policies) -> None:
         self.request = request
         self.policies = policies
-        self.facts = Facts(request, bounded=bool(policies.boundary))
+        self.facts = facts_of(request, policies)
 
     def sentence(self, decision: Decision) -> str:
         """One sentence for ALLOWED or DENIED."""
@@ -183,7 +199,7 @@ class _Case:
         if decision.reason == "explicit_deny":
             where = _place(layer, statement, action) if statement else _noun(layer, action)
             return f"{where} denies {action} explicitly, and nothing outweighs that"
-        return self._nothing(layer)
+        return self._nothing(layer, decision.level)
 
     def _allowed(self, layer: Layer, statement: StatementRef | None) -> str:
         action = self.request.action
@@ -194,7 +210,7 @@ class _Case:
             told += self._counts(by)
         return told
 
-    def _nothing(self, layer: Layer) -> str:
+    def _nothing(self, layer: Layer, level: int | None) -> str:
         """Of an implicit deny: which layer allows it nowhere, and what that means."""
         action, account = self.request.action, self.request.principal.account
         if layer == "resource":
@@ -214,8 +230,8 @@ class _Case:
             told = f"neither the {_noun('resource', action)} nor an identity policy allows {action}"
             return f"{told}{self._counts(by)}"
         noun = _noun(layer, action)
-        if layer in ("service_control", "resource_control"):
-            return f"{noun}s allow {action} not at every level"
+        if level is not None:
+            return f"no {noun} of level {level + 1}, counted from the root, allows {action}"
         return f"the {noun} limits this principal, and does not allow {action}"
 
     def _counts(self, by: StatementRef) -> str:
@@ -224,8 +240,19 @@ class _Case:
 
     def of_unknown(self, decision: Decision, read: Decision) -> str:
         """One sentence for UNKNOWN: what was read, and what could still turn it."""
-        told = "allowed by all that was read" if read.allowed_by_what_was_read else "not settled"
-        return f"{told} ({self.sentence(read)}); not read: {not_read(decision.unknown)}"
+        told = (
+            "allowed by all that was read" if decision.allowed_by_what_was_read else "not settled"
+        )
+        if read.outcome is not Outcome.UNKNOWN:
+            told += f" ({self.sentence(read)})"
+        if decision.unknown:
+            told += f"; not read: {not_read(decision.unknown)}"
+        if decision.unknown_keys:
+            told += f"; the request does not tell {_keys(decision)}"
+        if decision.undocumented:
+            elements = dict.fromkeys(doubt.element for doubt in decision.undocumented)
+            told += f"; AWS does not document {_either([*elements], 'and')}"
+        return told
 
     def _delegation(self) -> StatementRef | None:
         """The statement of the resource's policy that lets identity policies count."""
@@ -237,15 +264,45 @@ class _Case:
 
     # Near misses
 
-    def misses(self, layer: Layer) -> tuple[Miss, ...]:
-        """The statements that nearly allowed it, the nearest first; `layer` does not allow it."""
-        near = [miss for miss in self._candidates(layer) if len(miss.failed) <= _FAR]
+    def unsure(self) -> tuple[Miss, ...]:
+        """The statements of which it cannot be said whether they apply, and because of what."""
+        found = []
+        for layer, policy in self._all_policies():
+            for written, statement in _effective(policy):
+                if not isinstance(statement.applies(self.facts), Maybe):
+                    continue
+                matched, failed = self._elements(written, statement.examine(self.facts))
+                place = _place(layer, statement.ref, self.request.action)
+                place += "" if statement.allow else " (a Deny)"
+                found.append(Miss(layer, place, statement.ref, matched, failed))
+        return tuple(found[:SHOWN])
+
+    def _all_policies(self) -> Iterator[tuple[Layer, Policy]]:
+        policies = self.policies
+        layers: Mapping[Layer, Sequence[Policy] | None] = {
+            "resource": policies.resource,
+            "identity": policies.identity,
+            "boundary": policies.boundary,
+            "session": policies.session,
+        }
+        for layer, given in layers.items():
+            yield from ((layer, policy) for policy in given or ())
+        for level in policies.service_control or ():
+            yield from (("service_control", policy) for policy in level)
+        for level in policies.resource_control or ():
+            yield from (("resource_control", policy) for policy in level)
+
+    def misses(self, decision: Decision) -> tuple[Miss, ...]:
+        """The statements that nearly allowed what is denied, the nearest first."""
+        layer, level = decision.layer, decision.level
+        found = self._candidates(layer, level) if layer is not None else ()
+        near = [miss for miss in found if len(miss.failed) <= _FAR]
         near.sort(key=lambda miss: (len(miss.failed), -len(miss.matched)))
         compared = [self._compared(miss) for miss in near[:_COMPARED]]
         compared.sort(key=_distance)
         return tuple(compared[:SHOWN])
 
-    def _candidates(self, layer: Layer) -> Iterator[Miss]:
+    def _candidates(self, layer: Layer, level: int | None) -> Iterator[Miss]:
         """The statements of the layers of which one could have allowed it.
 
         In one account that is each path; identity policies only where they count.
@@ -256,8 +313,8 @@ class _Case:
             "identity": policies.identity or (),
             "boundary": policies.boundary or (),
             "session": policies.session or (),
-            "service_control": _flat(policies.service_control),
-            "resource_control": _flat(policies.resource_control),
+            "service_control": _level(policies.service_control, level),
+            "resource_control": _level(policies.resource_control, level),
         }
         same_account = self.request.principal.account == self.facts.owner
         layers: tuple[Layer, ...] = (layer,)
@@ -352,7 +409,7 @@ class _Case:
         has = (had,) if isinstance(had, str) else had
         hint = ""
         if not condition.known:
-            hint = "whether the request has it is not known"
+            hint = _NOT_TOLD
         elif condition.met is None:
             hint = "this cannot be judged"
         wanted = condition.wanted
@@ -443,6 +500,17 @@ def _distance(miss: Miss) -> tuple[int, int]:
     )
 
 
+def _effective(policy: Policy) -> Iterator[tuple[Mapping[str, Any], Statement]]:
+    """The statements that have an effect, as written and as compiled."""
+    written = _statements(policy)
+    yield from ((written[statement.ref.index], statement) for statement in policy.statements)
+
+
+def _level(levels: Sequence[Sequence[Policy]] | None, level: int | None) -> Sequence[Policy]:
+    """The control policies of the level that does not allow."""
+    return levels[level] if levels and level is not None and level < len(levels) else ()
+
+
 def _statements(policy: Policy) -> Sequence[Mapping[str, Any]]:
     written = policy.document["Statement"]
     return [written] if isinstance(written, Mapping) else written
@@ -454,10 +522,6 @@ def _listed(written: Mapping[str, Any], element: str) -> tuple[str, ...]:
     values = list(value.values()) if isinstance(value, Mapping) else [value]
     flat = [one for each in values for one in ([each] if isinstance(each, str) else each)]
     return tuple(flat)
-
-
-def _flat(levels: Sequence[Sequence[Policy]] | None) -> tuple[Policy, ...]:
-    return tuple(policy for level in levels or () for policy in level)
 
 
 def _noun(layer: Layer, action: str) -> str:

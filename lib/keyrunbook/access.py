@@ -143,7 +143,7 @@ def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> Control:
     except MalformedPolicy as error:
         return Control(Outcome.UNKNOWN, f"KMS will judge the document: {error}")
     layers = replace(operator.policies, resource=[policy])
-    request = Request(operator.principal, "kms:PutKeyPolicy", operator.key_arn, absent=())
+    request = _put_key_policy(operator)
     answer = answered(request, layers)
     why, unread = answer.why, not_read(answer.not_given)
     if answer.outcome is Outcome.UNKNOWN and operator.malformed:
@@ -153,6 +153,13 @@ def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> Control:
     account = operator.key_arn.split(":")[4]
     mend = mending.mend_control(request, layers, key_policy, account)
     return Control(answer.outcome, why, mend, unread)
+
+
+def _put_key_policy(operator: Operator) -> Request:
+    """The operator's own call: made through no service; what else it has is not known."""
+    via = ("aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast", "kms:ViaService")
+    context: dict[str, ContextValue] = {"aws:ViaAWSService": False}
+    return Request(operator.principal, "kms:PutKeyPolicy", operator.key_arn, context, absent=via)
 
 
 def decided(read: Read | None, operator: Operator) -> Matrix:
@@ -314,7 +321,8 @@ def answered(request: Request, policies: Policies, ours: mending.Ours | None = N
 
 def told(answer: Answer | Cell) -> list[str]:
     """Why, what nearly allowed it, what would mend it, what would settle it: a line each."""
-    near = [f"{'nearest' if n == 0 else 'then'}: {one}" for n, one in enumerate(answer.near)]
+    first = "rests on" if answer.outcome is Outcome.UNKNOWN else "nearest"
+    near = [f"{first if n == 0 else 'then'}: {one}" for n, one in enumerate(answer.near)]
     mend = [f"mended by this: {answer.mend}"] if answer.mend else []
     settles = [f"settled by: {answer.settles}"] if answer.settles else []
     return [answer.why, *near, *mend, *settles]

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+import test_laws as laws
 from hypothesis import given
 from hypothesis import strategies as st
 from iamaccess import (
@@ -73,12 +74,14 @@ def asked(
     action: str = "kms:Decrypt",
     name: str = NAME,
     who: Principal = SESSION,
+    absent: tuple[str, ...] | None = None,
     **layers: Any,
 ) -> Explanation:
     """The explanation of one request; what is not given is known to be none."""
     known: dict[str, Any] = dict.fromkeys(Policies.__dataclass_fields__, ())
     given = Policies(**{**known, "resource": key_policy(*(statements or (USE,))), **layers})
-    request = Request(who, action, KEY, {} if context is None else {name: context})
+    pairs = {} if context is None else {name: context}
+    request = Request(who, action, KEY, pairs, absent=absent)
     return explain(request, given, decide(request, given))
 
 
@@ -180,6 +183,74 @@ SENTENCES = [
 @pytest.mark.parametrize(("told", "sentence"), SENTENCES)
 def test_the_sentence_names_layer_policy_and_statement(told: Explanation, sentence: str) -> None:
     assert str(told).splitlines()[0] == sentence
+
+
+FULL = policy("identity", "FullAWSAccess", {"Effect": "Allow", "Action": "*", "Resource": "*"})
+NEAR = policy("identity", "p-1", {"Effect": "Allow", "Action": "kms:Decrpyt", "Resource": "*"})
+AWAY = {"NotIpAddress": {"aws:SourceIp": "192.0.2.0/24"}}
+NETWORK = "aws:SourceIp"
+
+
+@pytest.mark.parametrize(
+    ("told", "lines"),
+    [
+        pytest.param(
+            asked(WORKFLOW, but(USE, Condition=AWAY), absent=()),
+            [
+                f"UNKNOWN: not settled; the request does not tell the condition key {NETWORK}",
+                f"rests on: key policy, statement {SID!r}: principal, action and resource match; "
+                f"condition NotIpAddress {NETWORK} needs other than 192.0.2.0/24, which the "
+                "request does not tell",
+                f"what would settle it: telling the condition key {NETWORK}, or that it is absent",
+            ],
+            id="a condition key that the request does not tell",
+        ),
+        pytest.param(
+            asked(WORKFLOW, USE, but(OTHERS, Condition=AWAY), absent=(), service_control=None),
+            [
+                "UNKNOWN: not settled; not read: SCP; the request does not tell the condition key "
+                f"{NETWORK}",
+                "rests on: key policy, statement 'No' (a Deny): principal, action and resource "
+                f"match; condition NotIpAddress {NETWORK} needs other than 192.0.2.0/24, which the "
+                "request does not tell",
+                "what would settle it: reading the SCPs of the account and of each level above it; "
+                f"telling the condition key {NETWORK}, or that it is absent",
+            ],
+            id="a Deny that may apply, and SCPs",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Condition={})),
+            [
+                "UNKNOWN: not settled; AWS does not document an empty Condition",
+                f"rests on: key policy, statement {SID!r}: principal, action and resource match",
+                "what would settle it: a call, as AWS does not document an empty Condition (policy "
+                "'key policy' at /Statement/0/Condition)",
+            ],
+            id="what AWS does not document",
+        ),
+        pytest.param(
+            asked(service_control=[FULL, NEAR]),
+            [
+                "DENIED: no SCP of level 2, counted from the root, allows kms:Decrypt",
+                "nearest: SCP 'p-1', statement 1: resource matches; action needs kms:Decrpyt, the "
+                "request has kms:Decrypt (two neighbouring characters are swapped)",
+            ],
+            id="a level of SCPs",
+        ),
+        pytest.param(
+            asked(resource_control=[FULL, policy("identity", "p-2", but(OTHERS, Principal=None))]),
+            [
+                "DENIED: RCP 'p-2', statement 'No' denies kms:Decrypt explicitly, and nothing "
+                "outweighs that",
+            ],
+            id="an RCP",
+        ),
+    ],
+)
+def test_what_is_not_told_or_documented_and_what_the_organization_says(
+    told: Explanation, lines: list[str]
+) -> None:
+    assert str(told).splitlines() == lines
 
 
 def test_what_was_not_read_is_said_where_it_makes_no_difference_too() -> None:
@@ -349,6 +420,21 @@ def test_deciding_does_not_load_it() -> None:
     code = "import sys, iamaccess.decide, iamaccess; print('iamaccess.explain' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@given(laws.requests, laws.written(), st.none() | laws.grants)
+def test_every_decision_can_be_explained(
+    request: Request, layers: laws.Written, granted: list[Grant] | None
+) -> None:
+    """It never raises, says the decision's outcome, and finds no fault with what is allowed."""
+    given = laws.policies(layers, granted)
+    decision = decide(request, given)
+    told = explain(request, given, decision)
+    assert told.outcome is decision.outcome
+    assert str(told).startswith(f"{decision.outcome.value}: {told.sentence}")
+    if decision.outcome is Outcome.ALLOWED or decision.reason == "explicit_deny":
+        assert told.misses == ()
+    assert bool(told.settles) is (decision.outcome is Outcome.UNKNOWN)
 
 
 # Nearness

@@ -174,7 +174,8 @@ class _Case:
         if record.invoked_by is not None and not by_role:
             pairs |= {"aws:CalledVia": [record.invoked_by], "aws:ViaAWSService": True}
         key_arn = record.key_arns[0] if record.key_arns else self._key_arn
-        return Request(self._principal(record), f"kms:{record.name}", key_arn, pairs), assumed
+        action = f"kms:{record.name}"
+        return Request(self._principal(record), action, key_arn, pairs, absent=()), assumed
 
     def _principal(self, record: Record) -> Principal:
         if self._by_operator(record):
