@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -151,15 +151,16 @@ class World:
         self.keys.write_text(json.dumps({"PublicKeyList": listed}, default=str))
 
     def _table(self) -> None:
-        """The table that `runbook athena-ddl` prints, and a place for answers."""
-        aws, athena = self.aws, self.aws("athena")
-        where = {"LocationConstraint": aws.region}
-        aws("s3").create_bucket(Bucket="answers", CreateBucketConfiguration=where)
+        """A table, and a place for answers."""
+        where = {"LocationConstraint": self.aws.region}
+        self.aws("s3").create_bucket(Bucket="answers", CreateBucketConfiguration=where)
+        self.make_table("cloudtrail", self.since.date())
+
+    def make_table(self, name: str, since: date) -> None:
+        """The table that `runbook athena-ddl` prints the statement of."""
+        athena, place = self.aws("athena"), (self.aws.identity.account, self.aws.region)
         made = athena.start_query_execution(
-            QueryString=ddl(
-                *("default", "cloudtrail", "s3://trails", aws.identity.account, aws.region),
-                since=self.since.date(),
-            ),
+            QueryString=ddl("default", name, "s3://trails", *place, since),
             ResultConfiguration={"OutputLocation": ANSWERS},
         )
         asked = partial(athena.get_query_execution, QueryExecutionId=made["QueryExecutionId"])
@@ -209,9 +210,8 @@ def test_each_source_proves_the_same_run_by_the_same_records(world: World, ask: 
         ),
         "run, copy": ask("--run-id", "one", "--source", world.logs),
         "trail": ask(*world.claim, "--source", "trail", "--require-integrity"),
-        "trail by name": ask(*world.claim, "--source", "trail:main"),
+        "run, trail": ask("--run-id", "one", "--source", "trail:main"),
         "athena": ask(*world.claim, *BY_ATHENA),
-        "run, athena": ask("--run-id", "one", *BY_ATHENA),
     }
     for name, (status, told) in answers.items():
         assert (status, told["verdict"]["outcome"]) == (0, "PROVED"), (name, told)
@@ -230,11 +230,60 @@ def test_each_source_proves_the_same_run_by_the_same_records(world: World, ask: 
         "copy": "proven",
         "run, copy": "proven",
         "trail": "proven",
-        "trail by name": "proven",
+        "run, trail": "proven",
         "athena": None,
-        "run, athena": None,
     }
     assert (world.outputs / "one" / NAME).read_bytes() == ledger
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("source", [["--source", "trail"], BY_ATHENA], ids=["trail", "athena"])
+def test_a_trail_that_leaves_kms_out_is_told_of_and_its_files_settle_nothing(
+    world: World, ask: Answer, source: list[str]
+) -> None:
+    every = {"ReadWriteType": "All", "IncludeManagementEvents": True}
+    without = {**every, "ExcludeManagementEventSources": ["kms.amazonaws.com"]}
+    select = partial(world.aws("cloudtrail").put_event_selectors, TrailName="main")
+    select(EventSelectors=[without])
+    try:
+        status, told = ask(*world.claim, *source)
+    finally:
+        select(EventSelectors=[every])
+    lack = "Trail main does not select KMS's reading management events"
+    assert (status, told["verdict"]["outcome"]) == (3, "NOT_YET")
+    assert lack in told["why_incomplete"]
+    assert [note for note in told["notes"] if lack in note]
+
+
+@pytest.mark.e2e
+def test_a_trail_that_is_not_there_is_said(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _main(["prove", *world.claim, "--source", "trail:other"]) == 2
+    assert "No trail other covers us-west-2; there is main." in capsys.readouterr().err
+
+
+@pytest.mark.e2e
+def test_a_table_of_later_days_settles_nothing(world: World, ask: Answer) -> None:
+    world.make_table("late", world.since.date() + timedelta(days=1))
+    status, told = ask(*world.claim, "--source", "athena:late", *BY_ATHENA[2:])
+    assert (status, told["verdict"]["outcome"]) == (3, "NOT_YET")
+    assert "hold nothing from before 2026-03-03T00:00:00" in told["why_incomplete"]
+
+
+@pytest.mark.e2e
+def test_over_athena_s_limit_nothing_is_run(world: World, ask: Answer) -> None:
+    status, told = ask(*world.claim, *BY_ATHENA, "--athena-gigabytes", "1e-9")
+    assert (status, told["verdict"]["outcome"]) == (3, "NOT_YET")
+    assert "nothing was run" in told["verdict"]["clauses"][0]["reason"]
+
+
+@pytest.mark.e2e
+def test_over_the_look_up_s_cap_other_sources_are_named(world: World, ask: Answer) -> None:
+    status, told = ask(*world.claim, "--lookup-calls", "1")
+    assert (status, told["verdict"]["outcome"]) == (3, "NOT_YET")
+    for source in ("--source trail", "s3://", "--source athena:"):
+        assert source in told["verdict"]["clauses"][1]["reason"]
 
 
 @pytest.mark.e2e

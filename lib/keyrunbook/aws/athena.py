@@ -51,6 +51,8 @@ WORKGROUP: Final = "primary"
 """The workgroup that every account has."""
 GIGABYTE: Final = 10**9
 CATALOG: Final = "AwsDataCatalog"
+PAGE: Final = 1000
+"""The most rows that GetQueryResults gives at a time."""
 
 _DAMAGED: Final = ("HIVE_BAD_DATA", "HIVE_CURSOR_ERROR")
 """Reasons of a failed query that are a file's.
@@ -361,7 +363,7 @@ class _Query:
 
     def rows(self) -> Iterator[Row]:
         """Its rows, by the columns' names. Raises AwsRefused or Unreachable."""
-        request: dict[str, Any] = {"QueryExecutionId": self.id}
+        request: dict[str, Any] = {"QueryExecutionId": self.id, "MaxResults": PAGE}
         names: list[str] = []
         while True:
             with _explained():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyrunbook.cli.athena import athena_ddl
 from keyrunbook.cli.common import COULD_NOT_BE_DONE, EXIT_STATUSES, INTERRUPTED
 from keyrunbook.cli.directly import emergency_stop, restore, revoke
 from keyrunbook.cli.lab import lab
@@ -49,6 +50,7 @@ def runbook() -> None:
     runbook show           the story of one run
     runbook preflight      the account, by AWS's recommendations on data protection
     runbook prove          prove it for a workflow that is there, whoever made it
+    runbook athena-ddl     the table by which Athena is a source of that proof
     runbook usage          who used the key, for what, how often, who was refused
     runbook revoke         take the role's access away; `runbook restore` gives it back
     runbook emergency-stop disable the key; --undo enables it
@@ -66,6 +68,7 @@ for _command in (
     show,
     preflight,
     prove,
+    athena_ddl,
     usage,
     revoke,
     restore,

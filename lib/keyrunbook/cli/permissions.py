@@ -87,7 +87,7 @@ def permissions(
     what = ", ".join(name[:2] for name in chosen)
     if scorecard:
         chosen, names, what = (), (SCORECARD,), "the scorecard (runbook preflight)"
-    policy = operator_policy(names, parameters, _where(parameters, account, partition))
+    policy = operator_policy(names, parameters, place_of(parameters, account, partition))
     if not as_json:
         click.echo(
             f"# The operator's permissions for {what}: make it a managed policy of whoever runs "
@@ -99,7 +99,7 @@ def permissions(
     click.echo(json.dumps(policy, indent=2))
 
 
-def _where(parameters: Parameters, account: str | None, partition: str | None) -> Where:
+def place_of(parameters: Parameters, account: str | None, partition: str | None) -> Where:
     """The place that a policy is for.
 
     Raises:

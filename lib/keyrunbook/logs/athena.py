@@ -35,6 +35,7 @@ _FOLDER = re.compile(
     r"(?P<region>[a-z0-9-]+)/[^/].*",
     re.ASCII,
 )
+_ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}", re.ASCII)
 _FORMATS: Final = {"yyyy/MM/dd": "%Y/%m/%d", "yyyy-MM-dd": "%Y-%m-%d", "yyyyMMdd": "%Y%m%d"}
 _NOW = re.compile(r"NOW(?:([+-]\d+)(YEARS|MONTHS|WEEKS|DAYS))?")
 _DAYS: Final = {"YEARS": 365, "MONTHS": 28, "WEEKS": 7, "DAYS": 1}
@@ -161,7 +162,7 @@ def named(source: str) -> tuple[str, str]:
     match = _NAMED.fullmatch(source)
     if match is None:
         raise ParameterError(
-            f"--source {source} is not of the form athena:TABLE or athena:DATABASE.TABLE.", _MAKE
+            f"{source} is not of the form athena:TABLE or athena:DATABASE.TABLE.", _MAKE
         )
     return (match["database"] or DATABASE).lower(), match["table"].lower()
 
@@ -318,15 +319,27 @@ def narrowed(searched: Searched, kinds: Kinds) -> Searched:
     )
 
 
-def ddl(database: str, table: str, location: str, account: str, region: str, since: date) -> str:
-    """The statement that makes the table, as AWS documents it; `location` is ``s3://bucket/…``.
+def ddl(
+    database: str,
+    table: str,
+    bucket: str,
+    account: str,
+    region: str,
+    since: date,
+    organization: str | None = None,
+) -> str:
+    """The statement that makes the table, as AWS documents it.
 
-    `location` ends before ``AWSLogs``; of an organisation's trail, behind it and the
-    organisation's folder.
+    `bucket` is ``s3://bucket/prefix``, `organization` the id of one whose trail it is.
+    Raises ParameterError for what is no such id.
     """
-    above = location.rstrip("/")
-    above = above if re.search(r"/AWSLogs/o-[a-z0-9]+\Z", above) else f"{above}/AWSLogs"
-    place = f"{above}/{account}/CloudTrail/{region}"
+    if organization is not None and _ORGANIZATION.fullmatch(organization) is None:
+        raise ParameterError(
+            f"{organization!r} is not an organization's id.",
+            "Give one like o-exampleorgid, or leave --organization out.",
+        )
+    folders = (bucket.rstrip("/"), "AWSLogs", organization, account, "CloudTrail", region)
+    place = "/".join(filter(None, folders))
     return _DDL.format(table=f"`{database}`.`{table}`", place=place, since=f"{since:%Y/%m/%d}")
 
 
