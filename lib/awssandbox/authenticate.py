@@ -116,7 +116,7 @@ def authenticate(
             403,
         )
     caller, secret = (
-        _session(world, signature.access_key_id, token, agent, connection)
+        _session(world, signature, token, agent, connection)
         if signature.access_key_id.startswith("ASIA")
         else _long_term(world, signature.access_key_id, token, agent, connection)
     )
@@ -206,19 +206,26 @@ def _long_term(
 
 
 def _session(
-    world: World, access_key_id: str, token: str | None, agent: str, connection: Connection
+    world: World, signature: Signature, token: str | None, agent: str, connection: Connection
 ) -> tuple[Caller, str]:
+    """The caller of a session's credentials.
+
+    A user's without MFA are none to IAM: https://github.com/99designs/aws-vault/issues/1056
+    """
     from awssandbox.sts import sessions
 
-    session = sessions.find(world, access_key_id)
+    session = sessions.find(world, signature.access_key_id)
     if session is None or not hmac.compare_digest(session.session_token, token or ""):
         raise _unknown()
     if session.expires <= real_now():
         raise AwsError("ExpiredToken", "The security token included in the request is expired", 403)
     caller = replace(session.caller(world, connection.source_ip, agent), secure=connection.secure)
-    role = world.iam.find(caller.principal.role_arn or "")
-    if role is None or role.unique_id != caller.principal.unique_id:
-        # The role is gone, or another one has its name now: its sessions ended with it.
+    principal = caller.principal
+    found = world.iam.find(principal.role_arn or principal.arn)
+    if signature.service == "iam" and principal.kind == "user" and not caller.mfa:
+        raise _unknown()
+    if found is None or found.unique_id != principal.unique_id:
+        # The user or role is gone, or another one has its name now: its sessions ended with it.
         raise _unknown()
     return caller, session.secret_access_key
 

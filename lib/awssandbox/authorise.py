@@ -134,9 +134,12 @@ def _global_conditions(
         keys["aws:CalledVia"] = caller.called_via
         keys["aws:CalledViaFirst"] = caller.called_via[0]
         keys["aws:CalledViaLast"] = caller.called_via[-1]
-    if principal.kind == "session":
-        keys["aws:MultiFactorAuthPresent"] = False
+    if caller.mfa is not None:
+        keys["aws:MultiFactorAuthPresent"] = caller.mfa
         if caller.session_created is not None:
+            if caller.mfa:
+                age_s = (call.time - caller.session_created).total_seconds()
+                keys["aws:MultiFactorAuthAge"] = str(int(age_s))
             keys["aws:TokenIssueTime"] = caller.session_created.strftime("%Y-%m-%dT%H:%M:%SZ")
     tags = (found.tags if found is not None else None) or {}
     return keys | {f"aws:PrincipalTag/{name}": value for name, value in tags.items()}

@@ -20,7 +20,7 @@ class Caller:
 
     A call that a service makes for its caller (a forward access session) has the same principal,
     and the service in `invoked_by` and at the end of `called_via`. `secure` says whether the
-    principal's own request came by TLS.
+    principal's own request came by TLS. `mfa` is None of long-term credentials, which carry none.
     """
 
     principal: Principal
@@ -36,6 +36,7 @@ class Caller:
     invoked_by: str | None = None
     called_via: tuple[str, ...] = ()
     secure: bool = False
+    mfa: bool | None = None
 
     def forwarded(self, service: str) -> Caller:
         """This caller as `service` (a service principal) forwards it.

@@ -196,11 +196,11 @@ def _identity(caller: Caller, time: datetime) -> dict[str, Any]:
     }
     if principal.kind == "user":
         identity["userName"] = caller.user_name
-    if caller.session_issuer is not None:
+    if caller.session_issuer is not None or caller.session_created is not None:
         identity["sessionContext"] = {
-            "sessionIssuer": dict(caller.session_issuer),
+            "sessionIssuer": dict(caller.session_issuer or {}),
             "webIdFederationData": {},
-            "attributes": _attributes(caller.session_created or time),
+            "attributes": _attributes(caller.session_created or time, caller.mfa),
         }
     elif caller.invoked_by is not None:
         # A forward access session of long-term credentials is a session without an issuer.
@@ -210,8 +210,8 @@ def _identity(caller: Caller, time: datetime) -> dict[str, Any]:
     return identity
 
 
-def _attributes(created: datetime) -> dict[str, str]:
-    return {"creationDate": _timestamp(created), "mfaAuthenticated": "false"}
+def _attributes(created: datetime, mfa: bool | None = None) -> dict[str, str]:
+    return {"creationDate": _timestamp(created), "mfaAuthenticated": str(bool(mfa)).lower()}
 
 
 def _user_name(caller: Caller) -> str | None:

@@ -238,7 +238,7 @@ def test_a_presigned_url_is_told_to_be_unknown(sandbox: Served) -> None:
 
 @pytest.mark.parametrize(
     ("service", "told"),
-    [("sqs", "the service sqs"), ("ec2", "the service ec2"), ("nonsense", "the service nonsense")],
+    [("sqs", "the service sqs"), ("rds", "the service rds"), ("nonsense", "the service nonsense")],
 )
 def test_a_service_that_is_not_served(sandbox: Served, service: str, told: str) -> None:
     """A clear refusal in a form that the service's own client can read; never a silent success."""

@@ -1,7 +1,7 @@
 """IAM in the sandbox: its rules and its permissions are ours, its store is moto's (`moto_iam`).
 
-Left out, and so refused: passwords, MFA, certificates, SSH keys, identity providers, service-linked
-roles, renaming, account settings, reports and simulation.
+MFA devices are ours too (`mfa`). Left out, and so refused: passwords, certificates, SSH keys,
+identity providers, service-linked roles, renaming, account settings, reports and simulation.
 """
 
 from __future__ import annotations

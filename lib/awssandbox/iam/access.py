@@ -16,7 +16,8 @@ from typing import Any, Final
 from iamaccess import ContextValue
 
 from awssandbox.call import Access, Call
-from awssandbox.iam import errors
+from awssandbox.errors import not_imitated
+from awssandbox.iam import errors, mfa
 
 Context = dict[str, ContextValue]
 Rule = Callable[[Call], Sequence[Access]]
@@ -148,6 +149,16 @@ def _add_role(call: Call) -> Sequence[Access]:
     ]
 
 
+def _new_device(call: Call) -> Sequence[Access]:
+    if call.parameters.get("Tags"):
+        raise not_imitated("tags of MFA devices")
+    return [Access("iam:CreateVirtualMFADevice", mfa.serial_number(call))]
+
+
+def _on_device(call: Call) -> Sequence[Access]:
+    return [Access("iam:DeleteVirtualMFADevice", call.parameters["SerialNumber"])]
+
+
 # The table ---------------------------------------------------------------------------------------
 
 TABLE: Final[Mapping[str, Rule]] = {
@@ -173,6 +184,13 @@ TABLE: Final[Mapping[str, Rule]] = {
     "ListAccessKeys": _on("user"),
     "UpdateAccessKey": _on("user"),
     "DeleteAccessKey": _on("user"),
+    # MFA
+    "CreateVirtualMFADevice": _new_device,
+    "DeleteVirtualMFADevice": _on_device,
+    "EnableMFADevice": _on("user"),
+    "DeactivateMFADevice": _on("user"),
+    "ListMFADevices": _on("user"),
+    "ListVirtualMFADevices": _anywhere,
     # groups
     "CreateGroup": _new("group", "GroupName"),
     "GetGroup": _on("group"),
@@ -232,4 +250,5 @@ TABLE: Final[Mapping[str, Rule]] = {
     "CreateAccountAlias": _anywhere,
     "DeleteAccountAlias": _anywhere,
     "ListAccountAliases": _anywhere,
+    "GetAccountSummary": _anywhere,
 }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from awssandbox.call import DERIVED, Answer, Call, Operation
-from awssandbox.iam import errors, unseen
+from awssandbox.iam import errors, mfa, unseen
 from awssandbox.iam.access import TABLE, user_name
 from awssandbox.iam.rules import RULES, ask
 from awssandbox.kms.trail import camel
@@ -122,6 +122,11 @@ def _reads(operation: str) -> bool:
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
-    name: Operation(serve=_serve, access=access, read_only=_reads(name))
+    name: Operation(
+        serve=mfa.SERVED.get(name, _serve),
+        access=access,
+        read_only=_reads(name),
+        refused_request=mfa.refused_request if name in mfa.SERVED else None,
+    )
     for name, access in TABLE.items()
 }

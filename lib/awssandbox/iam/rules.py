@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from awssandbox.call import Call
 from awssandbox.errors import not_imitated
-from awssandbox.iam import errors
+from awssandbox.iam import errors, mfa
 from awssandbox.iam.documents import (
     INLINE_POLICIES_SIZE,
     MANAGED_POLICY_SIZE,
@@ -122,6 +122,11 @@ def _in_use(text: str, operation: str, member: str, list_member: str) -> Rule:
     return rule
 
 
+def _no_mfa(call: Call) -> None:
+    if mfa.mfa_of(call.world, call.account).of(call.parameters["UserName"]):
+        raise errors.conflict("Cannot delete entity, must delete MFA device first.")
+
+
 def _delete_policy(call: Call) -> None:
     """Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeletePolicy.html"""
     arn = call.parameters["PolicyArn"]
@@ -196,6 +201,7 @@ RULES: Final[Mapping[str, Sequence[Rule]]] = {
     "TagPolicy": (_of_the_account, _tags),
     "UntagPolicy": (_of_the_account,),
     "DeleteUser": (
+        _no_mfa,
         _in_use("delete access keys", "ListAccessKeys", "UserName", "AccessKeyMetadata"),
         _in_use("remove user from groups", "ListGroupsForUser", "UserName", "Groups"),
     ),

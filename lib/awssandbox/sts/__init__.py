@@ -1,6 +1,6 @@
 """STS in the sandbox: who calls, and sessions of roles.
 
-Left out, and so refused: federation, web identities and SAML, session tokens of users, AssumeRoot.
+Left out, and so refused: federation, web identities and SAML, AssumeRoot.
 """
 
 from __future__ import annotations

@@ -6,12 +6,13 @@ Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_Operations.html
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from iamaccess import MalformedPolicy, Policy, parse_policy
+from iamaccess import ContextValue, MalformedPolicy, Policy, parse_policy
 
 from awssandbox.call import Access, Answer, Call, Operation
 from awssandbox.errors import AwsError, not_imitated
+from awssandbox.iam.mfa import check_code
 from awssandbox.sts import sessions
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ _NOT_IMITATED: Final = {
     "Tags": "session tags",
     "TransitiveTagKeys": "session tags",
     "SourceIdentity": "source identities",
-    "SerialNumber": "MFA",
-    "TokenCode": "MFA",
     "ProvidedContexts": "trusted identity contexts",
 }
 
@@ -53,6 +52,10 @@ def _get_caller_identity(call: Call) -> Answer:
 
 
 def _access_key_info_access(call: Call) -> Sequence[Access]:
+    if call.caller.principal.kind == "user" and call.caller.session_created is not None:
+        # A user's temporary credentials may call AssumeRole and GetCallerIdentity alone; the text
+        # is not documented.
+        raise AwsError("AccessDenied", "Cannot call GetAccessKeyInfo with session credentials", 403)
     return [Access("sts:GetAccessKeyInfo")]
 
 
@@ -93,9 +96,11 @@ def _assume_role_access(call: Call) -> Sequence[Access]:
             raise not_imitated(f"{what} ({member})")
     if call.caller.principal.kind == "root":
         raise AwsError("AccessDenied", "Roles may not be assumed by root accounts.", 403)
-    context = {"sts:RoleSessionName": given["RoleSessionName"]}
+    context: dict[str, ContextValue] = {"sts:RoleSessionName": given["RoleSessionName"]}
     if "ExternalId" in given:
         context["sts:ExternalId"] = given["ExternalId"]
+    if _with_code(call):
+        context |= {"aws:MultiFactorAuthPresent": True, "aws:MultiFactorAuthAge": "0"}
     return [sessions.trusted(_role(call), context)]
 
 
@@ -103,21 +108,78 @@ def _assume_role(call: Call) -> Answer:
     role = _role(call)
     duration_s = _duration_s(call, role)
     session = sessions.start(
-        call, role, call.parameters["RoleSessionName"], duration_s, _session_policies(call, role)
+        call,
+        role,
+        call.parameters["RoleSessionName"],
+        duration_s,
+        _session_policies(call, role),
+        mfa="TokenCode" in call.parameters,
     )
     return Answer(
         {
-            "Credentials": {
-                "AccessKeyId": session.access_key_id,
-                "SecretAccessKey": session.secret_access_key,
-                "SessionToken": session.session_token,
-                "Expiration": session.expires,
-            },
+            "Credentials": _shown(session),
             "AssumedRoleUser": {"AssumedRoleId": session.assumed_role_id, "Arn": session.arn},
         },
         resources=(sessions.role_resource(role.arn),),
+        record_request=_without_code(call),
         record_response=sessions.recorded(session),
     )
+
+
+def _shown(session: sessions.Session | sessions.UserSession) -> dict[str, Any]:
+    return {
+        "AccessKeyId": session.access_key_id,
+        "SecretAccessKey": session.secret_access_key,
+        "SessionToken": session.session_token,
+        "Expiration": session.expires,
+    }
+
+
+def _with_code(call: Call) -> bool:
+    """Whether a code of the caller's device came with the call, and is good.
+
+    Raises AwsError (AccessDenied), and ValidationError for one of the two without the other.
+    """
+    serial, given = (call.parameters.get(name) for name in ("SerialNumber", "TokenCode"))
+    if (serial is None) != (given is None):
+        text = "SerialNumber and TokenCode must both be specified, or neither."  # UNCONFIRMED
+        raise AwsError("ValidationError", text)
+    if serial is None:
+        return False
+    check_code(call, serial, str(given))
+    return True
+
+
+# GetSessionToken ---------------------------------------------------------------------------------
+
+DEFAULT_USER_SESSION_S: Final = 43_200
+
+
+def _get_session_token(call: Call) -> Answer:
+    """Temporary credentials of the user who calls. No permission is needed.
+
+    Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html; of the
+    text, https://github.com/aws/aws-sdk-net/issues/1704
+    """
+    caller = call.caller
+    if caller.principal.kind != "user" or caller.session_created is not None:
+        if caller.principal.kind == "root":
+            raise not_imitated("GetSessionToken of the root user")
+        raise AwsError("AccessDenied", "Cannot call GetSessionToken with session credentials", 403)
+    mfa = _with_code(call)
+    duration_s = call.parameters.get("DurationSeconds", DEFAULT_USER_SESSION_S)
+    session = sessions.start_of_user(call, duration_s, mfa)
+    return Answer(
+        {"Credentials": _shown(session)},
+        record_request=_without_code(call),
+        record_response=sessions.recorded_credentials(session),
+    )
+
+
+def _without_code(call: Call) -> Mapping[str, Any] | None:
+    """The recorded parameters. UNCONFIRMED: whether AWS records the code, which is spent then."""
+    given = {name: value for name, value in call.parameters.items() if name != "TokenCode"}
+    return {name[0].lower() + name[1:]: value for name, value in given.items()} or None
 
 
 def _duration_s(call: Call, role: IamPrincipal) -> int:
@@ -174,7 +236,12 @@ def _session_policies(call: Call, role: IamPrincipal) -> tuple[Policy, ...]:
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
-    "AssumeRole": Operation(_assume_role, _assume_role_access, read_only=True),
+    "AssumeRole": Operation(
+        _assume_role, _assume_role_access, read_only=True, refused_request=_without_code
+    ),
     "GetAccessKeyInfo": Operation(_get_access_key_info, _access_key_info_access, read_only=True),
+    "GetSessionToken": Operation(
+        _get_session_token, _nothing, read_only=True, refused_request=_without_code
+    ),
     "GetCallerIdentity": Operation(_get_caller_identity, _nothing, read_only=True),
 }

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from iamaccess import Policy, Principal, parse_policy
+from iamaccess import ContextValue, Policy, Principal, parse_policy
 
 from awssandbox.call import Access, Answer, Call, Caller, Resource
 from awssandbox.clock import real_now
@@ -43,6 +43,7 @@ class Session:
     role_arn: str
     role_id: str
     policies: tuple[Policy, ...] = ()
+    mfa: bool = False
 
     @property
     def account(self) -> str:
@@ -88,10 +89,44 @@ class Session:
             },
             session_created=self.created,
             session_policies=self.policies,
+            mfa=self.mfa,
         )
 
 
-class Sessions(dict[str, Session]):
+@dataclass(frozen=True, slots=True)
+class UserSession:
+    """Temporary credentials of a user (GetSessionToken), with or without MFA."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    expires: datetime
+    created: datetime
+    user_arn: str
+    user_id: str
+    user_name: str
+    account: str
+    mfa: bool
+
+    def caller(self, world: World, source_ip: str, user_agent: str) -> Caller:
+        """Who calls with these credentials: the user itself.
+
+        UNCONFIRMED: that its records' session context has an empty issuer.
+        """
+        return Caller(
+            principal=Principal("user", self.user_arn, self.account, unique_id=self.user_id),
+            principal_id=self.user_id,
+            access_key_id=self.access_key_id,
+            account=self.account,
+            source_ip=source_ip,
+            user_agent=user_agent,
+            user_name=self.user_name,
+            session_created=self.created,
+            mfa=self.mfa,
+        )
+
+
+class Sessions(dict[str, Session | UserSession]):
     """The sessions of all accounts by their access key ids."""
 
 
@@ -99,7 +134,7 @@ def _sessions(world: World) -> Sessions:
     return world.state(Sessions, "", "")
 
 
-def find(world: World, access_key_id: str) -> Session | None:
+def find(world: World, access_key_id: str) -> Session | UserSession | None:
     """The session with this access key id (``ASIA…``), expired or not; None if there is none."""
     return _sessions(world).get(access_key_id)
 
@@ -110,28 +145,60 @@ def start(
     name: str,
     duration_s: int = DEFAULT_DURATION_S,
     policies: tuple[Policy, ...] = (),
+    mfa: bool = False,
 ) -> Session:
     """Make and keep a session of `role`, which was found to be allowed."""
-    ids = call.world.ids
-    about = (call.caller.principal.arn, role.arn, call.parameters)
-    secret = bytes.fromhex(ids.make("session secret", *about))
-    token = b"".join(bytes.fromhex(ids.make("session token", *about)) for _ in range(6))
+    key_id, secret, token = _new_credentials(call, role.arn)
     session = Session(
-        access_key_id=ids.unique_id("ASIA", "session", *about)[:20],
-        secret_access_key=base64.b64encode(secret[:30]).decode(),
-        session_token=base64.b64encode(token).decode(),
+        access_key_id=key_id,
+        secret_access_key=secret,
+        session_token=token,
         expires=real_now().replace(microsecond=0) + timedelta(seconds=duration_s),
         created=call.time.replace(microsecond=0),
         name=name,
         role_arn=role.arn,
         role_id=role.unique_id,
         policies=policies,
+        mfa=mfa,
     )
     _sessions(call.world)[session.access_key_id] = session
     return session
 
 
-def trusted(role: IamPrincipal, context: Mapping[str, str]) -> Access:
+def start_of_user(call: Call, duration_s: int, mfa: bool) -> UserSession:
+    """Make and keep temporary credentials of the user who calls."""
+    caller = call.caller
+    key_id, secret, token = _new_credentials(call, caller.principal.arn)
+    session = UserSession(
+        access_key_id=key_id,
+        secret_access_key=secret,
+        session_token=token,
+        expires=real_now().replace(microsecond=0) + timedelta(seconds=duration_s),
+        created=call.time.replace(microsecond=0),
+        user_arn=caller.principal.arn,
+        user_id=caller.principal_id,
+        user_name=str(caller.user_name),
+        account=caller.account,
+        mfa=mfa,
+    )
+    _sessions(call.world)[session.access_key_id] = session
+    return session
+
+
+def _new_credentials(call: Call, whose: str) -> tuple[str, str, str]:
+    """Access key id, secret access key and session token."""
+    ids = call.world.ids
+    about = (call.caller.principal.arn, whose, call.parameters)
+    secret = bytes.fromhex(ids.make("session secret", *about))
+    token = b"".join(bytes.fromhex(ids.make("session token", *about)) for _ in range(6))
+    return (
+        ids.unique_id("ASIA", "session", *about)[:20],
+        base64.b64encode(secret[:30]).decode(),
+        base64.b64encode(token).decode(),
+    )
+
+
+def trusted(role: IamPrincipal, context: Mapping[str, ContextValue]) -> Access:
     """The permission to assume `role`, on which its trust policy decides."""
     return Access(
         ASSUME_ROLE,
@@ -142,8 +209,8 @@ def trusted(role: IamPrincipal, context: Mapping[str, str]) -> Access:
     )
 
 
-def recorded(session: Session) -> Mapping[str, Any]:
-    """What CloudTrail records of a new session: never its secret access key.
+def recorded_credentials(session: Session | UserSession) -> dict[str, Any]:
+    """What CloudTrail records of new credentials: never the secret access key.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/cloudtrail-integration.html
     """
@@ -152,7 +219,14 @@ def recorded(session: Session) -> Mapping[str, Any]:
             "accessKeyId": session.access_key_id,
             "sessionToken": session.session_token,
             "expiration": shown_time(session.expires),
-        },
+        }
+    }
+
+
+def recorded(session: Session) -> Mapping[str, Any]:
+    """What CloudTrail records of a new session of a role."""
+    return {
+        **recorded_credentials(session),
         "assumedRoleUser": {"assumedRoleId": session.assumed_role_id, "arn": session.arn},
     }
 

@@ -236,7 +236,6 @@ def test_how_long_a_session_may_be(
     [
         {"Tags": [{"Key": "a", "Value": "b"}]},
         {"SourceIdentity": "ann"},
-        {"SerialNumber": f"arn:aws:iam::{ACCOUNT}:mfa/a", "TokenCode": "123456"},
     ],
 )
 def test_what_is_not_imitated_is_refused(sandbox: Sandbox, asked: dict[str, Any]) -> None:
