@@ -48,7 +48,8 @@ def _of_principal(who: Principal) -> dict[str, ContextValue]:
         "aws:PrincipalType": _TYPES[who.kind],
     }
     if who.kind != "anonymous":
-        keys["aws:PrincipalArn"] = who.role_arn or who.arn
+        federated = ":federated-user/" in who.arn
+        keys["aws:PrincipalArn"] = who.arn if federated else who.role_arn or who.arn
     if who.account:
         keys["aws:PrincipalAccount"] = who.account
     if who.kind == "user":

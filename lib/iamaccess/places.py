@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][{},:\s"]+')
@@ -36,6 +36,22 @@ def escape(token: str) -> str:
 def line_of(text: str, pointer: str) -> int:
     """The line, from 1, of what a JSON pointer points to: of its key in an object."""
     return next(line(text, start) for found, start in _places(text) if found == pointer)
+
+
+def lines(text: str) -> Mapping[str, int]:
+    """The line of each JSON pointer of the text."""
+    found, line, read = {}, 1, 0
+    for pointer, start in _places(text):  # in the order of the text
+        line += text.count("\n", read, start)
+        found[pointer], read = line, start
+    return found
+
+
+def nearest_line(places: Mapping[str, int], pointer: str) -> int:
+    """The line of a pointer, or of the nearest value around it that is there; else the first."""
+    while pointer not in places and pointer:
+        pointer = pointer.rpartition("/")[0]
+    return places.get(pointer, 1)
 
 
 def line(text: str, start: int) -> int:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from iamaccess import Policies, Principal, parse_policy
 from iamaccess.lint import RULES, Aim, Finding, lint_key_policy, lint_role_policy
 from iamaccess.lint.globs import could_match, exactly, key_arn
-from iamaccess.lint.places import line_of, lines
 from iamaccess.patterns import Patterns
+from iamaccess.places import lines, nearest_line
 from keyrunbook import policies as build
 
 ACCOUNT, OTHER = "111122223333", "444455556666"
@@ -359,6 +359,12 @@ def test_lock_out_of_who_is_given() -> None:
     assert [(one.rule, one.severity) for one in unread] == [("K01", "warning")]
 
 
+def test_lock_out_that_rests_on_a_condition_is_a_warning() -> None:
+    mfa = {**ADMINISTRATORS, **condition("Bool", "aws:MultiFactorAuthPresent", "true")}
+    found = lint_key_policy(json.dumps({"Statement": mfa}), AIM)
+    assert [(one.rule, one.severity) for one in found] == [("K01", "warning")]
+
+
 def test_no_delegation_is_a_warning_where_a_role_administers() -> None:
     role = {**ADMINISTRATORS, "Principal": {"AWS": ROLE}}
     alone = json.dumps({"Version": "2012-10-17", "Statement": [role]})
@@ -477,9 +483,9 @@ def test_each_value_of_a_text_has_its_line(document: Any, indent: int | None) ->
 
 def test_a_place_that_is_not_there_is_told_by_what_is_around_it() -> None:
     places = lines('{\n"a": {\n"b": 1}}')
-    assert line_of(places, "/a/b") == 3
-    assert line_of(places, "/a/c/d") == 2
-    assert line_of({}, "/a") == 1
+    assert nearest_line(places, "/a/b") == 3
+    assert nearest_line(places, "/a/c/d") == 2
+    assert nearest_line({}, "/a") == 1
 
 
 @given(st.text("ak:*?/1", max_size=8), st.text("ak:/1", max_size=8))

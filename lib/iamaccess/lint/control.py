@@ -68,7 +68,7 @@ def _delegate(key: str) -> str:
 
 def _may_change(policy: Policy, key: str, caller: Caller) -> Outcome:
     who, own = caller
-    request = Request(who, "kms:PutKeyPolicy", key)
+    request = Request(who, "kms:PutKeyPolicy", key, absent=())  # what else it has is not known
     request = replace(request, context=derived(request))
     return decide(request, replace(own, resource=[policy])).outcome
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 from iamaccess.documents import parse_policy
 from iamaccess.lint.control import k01, k02
 from iamaccess.lint.parts import Aim, Finding, Part, account, parts
-from iamaccess.lint.places import line_of, lines
 from iamaccess.lint.rules import OF_KEY_POLICIES, OF_ROLE_POLICIES, Found, Rule, error, note
 from iamaccess.model import MalformedPolicy, Policy, PolicyKind
+from iamaccess.places import lines, nearest_line
 
 KEY_POLICY_BYTES: Final = 32_768
 """Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html"""
@@ -82,7 +82,9 @@ def _placed(text: str, found: Sequence[Ruled]) -> list[Finding]:
     except (ValueError, RecursionError):
         places = {}
     placed = [
-        Finding(rule, one.severity, one.pointer, line_of(places, one.pointer), one.why, one.mend)
+        Finding(
+            rule, one.severity, one.pointer, nearest_line(places, one.pointer), one.why, one.mend
+        )
         for rule, one in found
         if rule != "K00" or one.pointer == "" or one.pointer not in said
     ]

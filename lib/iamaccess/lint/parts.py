@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from iamaccess.lint.places import escape
 from iamaccess.model import Policies, Principal
+from iamaccess.places import escape
 
 Severity = Literal["error", "warning", "note"]
 
