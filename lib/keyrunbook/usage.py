@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from keyrunbook.findings import Finding, Status
 from keyrunbook.proof import ARN_KEY, DECRYPT, GENERATE, WORTH_WAITING, Searched
 from keyrunbook.records import KMS, Record
 
@@ -315,11 +316,24 @@ class Agreement(enum.Enum):
     UNKNOWN = "not known"
 
 
+_STATUS: Final[Mapping[Agreement, Status]] = {
+    Agreement.AGREES: "pass",
+    Agreement.DISAGREES: "fail",
+    Agreement.UNKNOWN: "not checked",
+}
+
+
 class Compared(NamedTuple):
     """How KMS's last use and the records compare, and why, in a sentence."""
 
     agreement: Agreement
     reason: str
+
+    @property
+    def finding(self) -> Finding:
+        """The same as a finding."""
+        statement = "KMS and the records say the same of the last use"
+        return Finding(statement, _STATUS[self.agreement], self.reason)
 
 
 def last_usage(answer: Mapping[str, Any], asked: datetime) -> LastUsage:

@@ -369,6 +369,8 @@ def test_the_records_beside_kms(
     compared = compare(usage, told)
     assert compared.agreement is Agreement(agreement), compared.reason
     assert why in compared.reason
+    statuses = {"agrees": "pass", "disagrees": "fail", "not known": "not checked"}
+    assert compared.finding.status == statuses[agreement]
     assert compared.reason.endswith(".")
 
 

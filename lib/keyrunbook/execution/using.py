@@ -18,6 +18,7 @@ from keyrunbook.aws.lookup import REACH
 from keyrunbook.aws.trail_logs import TrailLogs, place_of_url
 from keyrunbook.errors import ParameterError, StepMissing
 from keyrunbook.execution.runs import existing
+from keyrunbook.findings import Findings
 from keyrunbook.ledger import NAME, Ledger
 from keyrunbook.logs import IMAGE_BUILDER_WORD, Wanted, search
 from keyrunbook.parameters import Parameters, outputs_dir
@@ -25,7 +26,8 @@ from keyrunbook.proof import Searched
 from keyrunbook.proof.claim import KEY_ARN
 from keyrunbook.records import Record
 from keyrunbook.session import reach
-from keyrunbook.show.usage import UsagePicture, by_day, compared_table, usage_table
+from keyrunbook.show.tables import findings_table
+from keyrunbook.show.usage import UsagePicture, by_day, usage_table
 from keyrunbook.steps.events import CLOCK_SKEW, history_of, remark, whose
 from keyrunbook.steps.key_usage import last_usage, spans
 from keyrunbook.usage import Agreement, Compared, LastUsage, Usage, compare, summarise
@@ -82,9 +84,10 @@ class Answer:
 
     def text(self) -> str:
         """The answer, for a person."""
+        findings = [] if self.compared is None else [self.compared.finding]
         parts = [
             usage_table(self.usage).text(),
-            *([] if self.compared is None else [compared_table(self.compared).text()]),
+            *([findings_table(Findings(findings)).text()] if findings else []),
             *(f"Note: {note}" for note in self.notes),
         ]
         return "\n\n".join(parts)

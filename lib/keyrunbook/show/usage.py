@@ -14,18 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keyrunbook.show.card import BLUE, GREY, INK, RED, bundle, card, png
 from keyrunbook.show.tables import Table
-from keyrunbook.usage import Agreement, Became, Call, Compared, Line, Usage
+from keyrunbook.usage import Became, Call, Line, Usage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SIGNS: Final = {Became.USED: "✓", Became.REFUSED: "✗", Became.FAILED: "✗", Became.DRY_RUN: "–"}
-_AGREES: Final = {
-    Agreement.AGREES: "✓ agrees",
-    Agreement.DISAGREES: "✗ disagrees",
-    Agreement.UNKNOWN: "? not known",
-}
 _COLUMNS: Final = ("outcome", "operation", "for", "by", "through", "times", "first", "last")
 _MOST_ROWS: Final = 12
 _MOST_NUMBERED: Final = 31
@@ -61,12 +56,6 @@ def _row(line: Line, more: str = "") -> tuple[str, ...]:
 
 def _short(arn: str) -> str:
     return arn.split(":", 5)[-1]
-
-
-def compared_table(compared: Compared) -> Table:
-    """Whether KMS's own last use and the records say the same."""
-    rows = [(_AGREES[compared.agreement], compared.reason)]
-    return Table("KMS's own word: GetKeyLastUsage", ("the last use", "because"), rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from keyrunbook.show.records import Records, Shown
 from keyrunbook.show.sentence import Sentence
 from keyrunbook.show.tables import Table, verdict_table
 from keyrunbook.show.timeline import Timeline
-from keyrunbook.show.usage import UsagePicture, by_day, compared_table, usage_table
+from keyrunbook.show.usage import UsagePicture, by_day, usage_table
 from keyrunbook.steps import key_usage
 from keyrunbook.steps import timeline as timelines
 from keyrunbook.steps.common import or_none
@@ -226,12 +226,12 @@ def used_by(verdict: Verdict) -> Table:
     return usage_table(usage(verdict), note=note)
 
 
-def last_use(run: Run, verdict: Verdict) -> Table:
+def last_use(run: Run, verdict: Verdict) -> Findings:
     """KMS's own last use of the key, by GetKeyLastUsage, beside that of the records."""
     told = key_usage.last_usage(run.clients, verdict.claim.key_arn)
     compared = compare(usage(verdict), told)
     run.record("last_use", agreement=compared.agreement.value, reason=compared.reason)
-    return compared_table(compared)
+    return Findings([compared.finding])
 
 
 def usage_by_day(run: Run, verdict: Verdict) -> UsagePicture:

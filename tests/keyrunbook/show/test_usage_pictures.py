@@ -14,10 +14,9 @@ from keyrunbook.show.usage import (
     Days,
     UsagePicture,
     by_day,
-    compared_table,
     usage_table,
 )
-from keyrunbook.usage import Agreement, Compared, Usage, summarise
+from keyrunbook.usage import Usage, summarise
 
 KEY = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 DAY = date(2026, 3, 2)
@@ -146,15 +145,3 @@ def test_a_refusal_that_names_no_key_says_so() -> None:
     [row] = usage_table(unnamed).rows
     assert row[0] == "✗ refused: AccessDenied; names no key"
     assert by_day(unnamed).rows == []
-
-
-@pytest.mark.parametrize(
-    ("agreement", "sign"),
-    [
-        (Agreement.AGREES, "✓ agrees"),
-        (Agreement.DISAGREES, "✗ disagrees"),
-        (Agreement.UNKNOWN, "? not known"),
-    ],
-)
-def test_kms_s_word_is_told_three_ways(agreement: Agreement, sign: str) -> None:
-    assert compared_table(Compared(agreement, "why.")).rows == [(sign, "why.")]
