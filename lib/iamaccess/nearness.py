@@ -5,6 +5,7 @@ Only explanations ask; a decision never does.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -34,8 +35,14 @@ class Edit(NamedTuple):
 def nearness(needs: Sequence[str], has: str, *, wildcards: bool) -> str:
     """In words what alone keeps `has` from one of `needs`; empty where it is more than that.
 
-    `wildcards`: `*` and `?` are such in `needs`.
+    `wildcards`: `*` and `?` are such in `needs`. Many requests miss the same pattern by the same
+    value: what was found is kept.
     """
+    return _nearness(tuple(needs), has, wildcards)
+
+
+@functools.lru_cache(maxsize=1024)
+def _nearness(needs: tuple[str, ...], has: str, wildcards: bool) -> str:
     for need in needs:
         if _matches(need.lower(), has.lower(), wildcards=wildcards):
             return "differs in letter case only"
