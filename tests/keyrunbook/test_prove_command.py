@@ -7,7 +7,7 @@ import gzip
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -25,6 +25,8 @@ from keyrunbook.ledger import NAME
 from keyrunbook.logs import Integrity, search
 from keyrunbook.logs.athena import ddl
 from keyrunbook.parameters import Parameters
+from keyrunbook.permissions import Where
+from keyrunbook.prove_permissions import ASKED_BY_AWS_ALONE, Asked, prove_policy
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox, start_private
 from keyrunbook.session import open_step
 from keyrunbook.steps import STEPS
@@ -458,6 +460,82 @@ def test_without_permission_for_getworkflow_it_says_which_clauses_stay_open(
     assert "AWS refused GetWorkflow: AccessDenied" in told["notes"][1]
     for clause in told["verdict"]["clauses"]:
         assert "GetWorkflow could not be asked which key" in clause["reason"]
+
+
+class Auditor:
+    """A user of the account that holds one policy, and asks with the command."""
+
+    def __init__(self, world: World, ask: Answer, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self._ask, self._iam = ask, world.aws("iam")
+        self._iam.create_user(UserName=folder.name)
+        self._name, self._held = folder.name, list[str]()
+        key = self._iam.create_access_key(UserName=folder.name)["AccessKey"]
+        handoff = replace(
+            world.own.ready(),
+            access_key_id=key["AccessKeyId"],
+            secret_access_key=key["SecretAccessKey"],
+        )
+        path = folder / "handoff.json"
+        path.touch(mode=0o600)
+        fields = {name: getattr(handoff, name) for name in handoff.__dataclass_fields__}
+        path.write_text(json.dumps(fields))
+        patch.setenv(HANDED_OVER, str(path))
+
+    def asks(self, policy: Mapping[str, Any], *words: str) -> bool:
+        """Whether, with that policy, it is proved, and nothing is said to have been refused."""
+        number = len(self._held)
+        arn = self._iam.create_policy(
+            PolicyName=f"{self._name}-{number}", PolicyDocument=json.dumps(policy)
+        )["Policy"]["Arn"]
+        self._iam.attach_user_policy(UserName=self._name, PolicyArn=arn)
+        if self._held:
+            self._iam.detach_user_policy(UserName=self._name, PolicyArn=self._held[-1])
+        self._held.append(arn)
+        try:
+            status, told = self._ask(*words)
+        except AssertionError:  # it printed an error, and no answer
+            return False
+        said = json.dumps([told["notes"], told["integrity"]])
+        return status == 0 and "AccessDenied" not in said and "was refused" not in said
+
+
+def without(policy: Mapping[str, Any], action: str) -> dict[str, Any]:
+    statements = []
+    for one in policy["Statement"]:
+        actions = [one["Action"]] if isinstance(one["Action"], str) else one["Action"]
+        if left := [other for other in actions if other != action]:
+            statements.append({**one, "Action": left})
+    return {**policy, "Statement": statements}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (Asked("lookup"), []),
+        (Asked("trail", "s3://trails"), ["--source", "trail", "--require-integrity"]),
+        (Asked("s3://trails"), ["--source", "s3://trails", "--require-integrity"]),
+        (Asked("athena:cloudtrail", "s3://trails", ANSWERS), BY_ATHENA),
+    ],
+    ids=lambda one: getattr(one, "source", ""),
+)
+def test_with_the_printed_policy_it_is_proved_and_with_an_action_less_it_is_not(
+    world: World,
+    ask: Answer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: Asked,
+    words: list[str],
+) -> None:
+    where = Where("aws", world.aws.region, world.aws.identity.account)
+    policy = prove_policy(replace(asked, key_arn=world.key, workflow=world.build), where)
+    auditor = Auditor(world, ask, tmp_path, monkeypatch)
+    assert auditor.asks(policy, *world.claim, *words)
+    listed = [one["Action"] for one in policy["Statement"]]
+    actions = {one for each in listed for one in ([each] if isinstance(each, str) else each)}
+    needless = ASKED_BY_AWS_ALONE | {"athena:StopQueryExecution"}  # of one that takes too long
+    for action in sorted(actions - needless):
+        assert not auditor.asks(without(policy, action), *world.claim, *words), action
 
 
 @pytest.mark.e2e

@@ -16,6 +16,7 @@ from keyrunbook.errors import ParameterError
 if TYPE_CHECKING:
     from keyrunbook.parameters import Parameters
     from keyrunbook.permissions import Where
+    from keyrunbook.prove_permissions import Asked
 
 
 @click.command(
@@ -53,6 +54,31 @@ Exit status:
     is_flag=True,
     help="What `runbook preflight` reads instead; none of it is needed.",
 )
+@click.option(
+    "--prove",
+    "source",
+    metavar="SOURCE",
+    help="What `runbook prove --source SOURCE` needs instead, and no step: lookup, trail, "
+    "s3://bucket/prefix, athena:TABLE, or a path.",
+)
+@click.option(
+    "--workflow", metavar="BUILD_ARN", help="With --prove: for this workflow build alone."
+)
+@click.option(
+    "--logs",
+    metavar="S3_URL",
+    help="With --prove trail or athena:TABLE: the bucket that the trail delivers to, with its "
+    "prefix.",
+)
+@click.option(
+    "--answers",
+    metavar="S3_URL",
+    help="With --prove athena:TABLE: where Athena leaves its answers, the workgroup's own place or "
+    "--athena-output.",
+)
+@click.option(
+    "--workgroup", metavar="NAME", help="With --prove athena:TABLE: the workgroup. primary."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the policy, and nothing on stderr.")
 def permissions(
     steps: str | None,
@@ -63,6 +89,11 @@ def permissions(
     partition: str | None,
     emergency: bool,
     scorecard: bool,
+    source: str | None,
+    workflow: str | None,
+    logs: str | None,
+    answers: str | None,
+    workgroup: str | None,
     as_json: bool,
 ) -> None:
     """Print the IAM policy that lets an operator do the steps on AWS, and no more.
@@ -76,12 +107,24 @@ def permissions(
     Examples:
       runbook permissions --account 111122223333 --region us-west-2 --steps 00..04
       runbook permissions --account 111122223333 --region us-west-2 --json > operator.json
+      runbook permissions --account 111122223333 --region us-west-2 --prove trail --logs s3://trails
     """
     from keyrunbook.execution.selection import parse_selection
     from keyrunbook.permissions import EMERGENCY, SCORECARD, operator_policy, warnings
+    from keyrunbook.prove_permissions import Asked
     from keyrunbook.steps import STEPS
 
     parameters, _ = load(pairs, file, {} if region is None else {"region": region})
+    narrowed = {"workflow": workflow, "logs": logs, "answers": answers, "workgroup": workgroup}
+    proving = {name: value for name, value in narrowed.items() if value is not None}
+    if source is not None:
+        if steps is not None or emergency or scorecard:
+            raise click.UsageError("--prove is for no step: give it without --steps and the like.")
+        where = place_of(parameters, account, partition)
+        _print_prove(Asked(source, key_arn=parameters.key_arn, **proving), where, as_json)
+        return
+    if proving:
+        raise click.UsageError(f"--{next(iter(proving))} has no meaning without --prove.")
     chosen = STEPS if steps is None else parse_selection(steps, STEPS).steps
     names = (*chosen, EMERGENCY) if emergency else chosen
     what = ", ".join(name[:2] for name in chosen)
@@ -96,6 +139,15 @@ def permissions(
         )
         for warning in warnings(chosen, parameters):
             click.echo(f"# {warning}", err=True)
+    click.echo(json.dumps(policy, indent=2))
+
+
+def _print_prove(asked: Asked, where: Where, as_json: bool) -> None:
+    from keyrunbook.prove_permissions import prove_policy
+
+    policy = prove_policy(asked, where)
+    if not as_json:
+        click.echo(f"# What runbook prove --source {asked.source} needs.", err=True)
     click.echo(json.dumps(policy, indent=2))
 
 

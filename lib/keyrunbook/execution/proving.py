@@ -574,7 +574,7 @@ def _by_athena(question: Question, subject: _Subject, watch: Watch, notes: Seque
     wanted = _wanted(question, claim)
     since = _begin(wanted)
     where = _whose(clients, "athena", "s3")
-    how = replace(question.how, interval_s=min(question.how.interval_s, subject.interval_s))
+    how = replace(question.how, interval_s=min(question.how.interval_s, subject.interval_s / 5))
     logs = AthenaLogs(clients, question.source, claim.account, claim.region, how, remark=where)
     found = logs.search(since, wanted.until, progress=watch.query)
     claim = _dated(question, claim, found.records)
