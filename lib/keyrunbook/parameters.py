@@ -119,7 +119,8 @@ class Parameters(BaseModel):
         Field(
             pattern=r"^alias/[A-Za-z0-9/_-]{1,250}$",
             examples=["alias/images"],
-            description="alias of the key, alias/… (not alias/aws/…)",
+            description="alias of the key, alias/… (not alias/aws/…); a key given by key_arn gets "
+            "one where it is another than this",
         ),
     ] = "alias/imagebuilder-workflows"
     key_arn: Annotated[
@@ -130,6 +131,14 @@ class Parameters(BaseModel):
                 "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
             ],
             description="ARN of an existing key to use; unset: a key is created",
+        ),
+    ] = None
+    rotate_key: Annotated[
+        bool | None,
+        Field(
+            examples=[True],
+            description="whether the key's rotation is turned on; unset: of a key that the run "
+            "makes",
         ),
     ] = None
     execution_role: Annotated[
@@ -480,6 +489,14 @@ def check_together(parameters: Parameters, target: Target, region: str | None) -
     check_build(parameters, target, region)
     if parameters.account is not None:
         check_role(parameters, parameters.account)
+
+
+def renames(parameters: Parameters) -> bool:
+    """Whether a key that was there before gets the alias: where another than the default is given.
+
+    An alias of the default name nobody asked for, and it may be another key's.
+    """
+    return parameters.key_alias != str(Parameters.model_fields["key_alias"].default)
 
 
 _WORKFLOW_FILE = Parameters.model_fields["workflow_file"].default

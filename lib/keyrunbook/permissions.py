@@ -42,7 +42,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keyrunbook.errors import ParameterError
-from keyrunbook.parameters import Parameters, check_build, check_build_account
+from keyrunbook.parameters import Parameters, check_build, check_build_account, renames
 from keyrunbook.policies import CONTEXT_KEY, VERSION, Document, workflow_path
 from keyrunbook.records import IMAGE_BUILDER
 
@@ -191,13 +191,12 @@ _BY_DEFAULT: Final = {
 
 def _by_default(steps: Sequence[str], parameters: Parameters) -> list[str]:
     """What the policy is narrowed to without having been told so: one sentence, or none."""
+    apart = set() if parameters.key_arn is None else {"tags", "key_alias"}  # it gets neither
     names = [
         name
         for name, users in _BY_DEFAULT.items()
-        if name not in parameters.model_fields_set and set(users) & set(steps)
+        if name not in parameters.model_fields_set | apart and set(users) & set(steps)
     ]
-    if parameters.key_arn is not None:  # no key is made, so none is tagged
-        names = [name for name in names if name != "tags"]
     if not names:
         return []
     values = ", ".join(f"{name} {getattr(parameters, name) or 'none'}" for name in names)
@@ -259,7 +258,12 @@ class _Scope:
         """What is there carries the run's tag."""
         self.key_bound = self.own if self.makes_key else None
         self.keys = (parameters.key_arn or self._arn("kms", "key/*"),)
-        self.alias = (self._arn("kms", parameters.key_alias),)
+        named = self.makes_key or renames(parameters)
+        self.alias = (self._arn("kms", parameters.key_alias),) if named else ()
+        """The alias that the key gets, if any."""
+        asked = parameters.rotate_key
+        self.rotates = self.makes_key if asked is None else asked
+        """Whether the key's rotation may be turned on."""
         path = workflow_path(parameters.workflow_type, parameters.workflow_name)
         self.workflow = (self.image_builder(f"{path}/*"),)
         self.all_images = (self.image_builder("image/*"),)
@@ -371,11 +375,16 @@ def _create_key(scope: _Scope) -> Iterator[_Need]:
         # A key whose CreateKey has no known outcome is found by its tag, among all.
         yield _Need("Settle", ("kms:ListKeys",))
         yield _Need("SettleTags", ("kms:ListResourceTags",), scope.keys)
-    actions = ["kms:DescribeKey", "kms:GetKeyRotationStatus", "kms:EnableKeyRotation"]
+    actions = ["kms:DescribeKey", "kms:GetKeyRotationStatus"]
+    if scope.rotates:
+        actions.append("kms:EnableKeyRotation")
     if scope.makes_key:  # KMS makes no key whose policy its maker could not put again
         actions.append("kms:PutKeyPolicy")
-    yield _Need("Use", (*actions, "kms:CreateAlias"), scope.keys, scope.key_bound)
-    yield _Need("Alias", ("kms:CreateAlias",), scope.alias)
+    if scope.alias:
+        actions.append("kms:CreateAlias")
+    yield _Need("Use", actions, scope.keys, scope.key_bound)
+    if scope.alias:
+        yield _Need("Alias", ("kms:CreateAlias",), scope.alias)
 
 
 def _access(scope: _Scope, *more: str) -> Iterator[_Need]:
@@ -414,6 +423,7 @@ def _confirm_events(scope: _Scope) -> Iterator[_Need]:
     yield _Need("Records", ("cloudtrail:LookupEvents",))
     yield _Need("Read", ("imagebuilder:GetWorkflow",), scope.readable)
     yield _Need("Open", ("kms:Decrypt",), scope.keys, scope.by_image_builder(scope.readable))
+    yield _Need("LastUse", ("kms:GetKeyLastUsage",), scope.keys, scope.key_bound)
 
 
 def _inventory(scope: _Scope) -> Iterator[_Need]:
@@ -484,13 +494,17 @@ def _clean_up(scope: _Scope) -> Iterator[_Need]:
     yield _Need("Role", role, scope.role)
     if scope.sandbox:
         yield _Need("NoRole", ("iam:DeleteRole",), scope.role, scope.own)
-    yield _Need("NoAlias", ("kms:DeleteAlias",), scope.alias)
-    actions = ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:DeleteAlias"]
+    actions = ["kms:DescribeKey", "kms:GetKeyPolicy"]
+    if scope.alias:
+        yield _Need("NoAlias", ("kms:DeleteAlias",), scope.alias)
+        actions.append("kms:DeleteAlias")
     if scope.makes_key:
         actions += ["kms:ScheduleKeyDeletion", "kms:GetKeyLastUsage", "kms:ListGrants"]
         actions += ["kms:PutKeyPolicy"]  # of a key that others use, and so stays
     else:
-        actions += ["kms:PutKeyPolicy", "kms:GetKeyRotationStatus", "kms:DisableKeyRotation"]
+        actions += ["kms:PutKeyPolicy"]
+        if scope.rotates:
+            actions += ["kms:GetKeyRotationStatus", "kms:DisableKeyRotation"]
     yield _Need("Key", actions, scope.keys, scope.key_bound)
 
 

@@ -90,6 +90,25 @@ def test_a_policy_that_does_not_fit_is_refused() -> None:
     assert "--steps 00..03" in caught.value.fix
 
 
+ALIAS_AND_ROTATION = {
+    *("kms:CreateAlias", "kms:DeleteAlias", "kms:EnableKeyRotation", "kms:DisableKeyRotation"),
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ({}, set()),
+        ({"key_alias": "alias/mine"}, {"kms:CreateAlias", "kms:DeleteAlias"}),
+        ({"rotate_key": True}, {"kms:EnableKeyRotation", "kms:DisableKeyRotation"}),
+    ],
+)
+def test_a_key_that_was_there_is_named_and_rotated_only_on_request(
+    given: dict[str, Any], needed: set[str]
+) -> None:
+    assert {*actions(policy(key_arn=KEY_ARN, **given))} & ALIAS_AND_ROTATION == needed
+
+
 def test_the_same_question_gets_the_same_text() -> None:
     assert json.dumps(policy()) == json.dumps(policy())
 
@@ -339,7 +358,7 @@ WORKFLOW, TAGS = "workflow_name encrypted-build", "tags none"
         (("--steps", "00"), []),
         (("--steps", "01", "-p", "tags", "{team: images}"), [ALIAS]),
         (("--steps", "01", "-p", "key_alias", "alias/mine"), [TAGS]),
-        (("--steps", "02", "-p", "key_arn", KEY_ARN), [ROLE]),
+        (("--steps", "01,02", "-p", "key_arn", KEY_ARN), [ROLE]),
         (("--steps", "03,06", "-p", "workflow_name", "mine"), [ALIAS, ROLE]),
     ],
     ids=str,

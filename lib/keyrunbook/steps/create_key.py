@@ -1,4 +1,8 @@
-"""Step 01: a customer managed key, with an alias, rotation and tags."""
+"""Step 01: a customer managed key, with an alias, rotation and tags.
+
+A key that was there before (`key_arn`) is its owners'. It gets an alias only where `key_alias` is
+another than the default, and rotation only where `rotate_key` says so.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from keyrunbook.aws import mutate
 from keyrunbook.aws.refusals import code_of
 from keyrunbook.errors import ParameterError, StepFailed
 from keyrunbook.findings import Finding, Findings
-from keyrunbook.parameters import Parameters
+from keyrunbook.parameters import Parameters, renames
 from keyrunbook.plan import Applied, Change, Plan, symbol
 from keyrunbook.steps import presence
 from keyrunbook.steps.common import Forecast, Place, is_central, keep, passed, place
@@ -28,7 +32,8 @@ KEY = symbol(STEP, "key_arn")
 class State:
     """The key (KMS's KeyMetadata) or None, whether it rotates, and the alias's key id or None.
 
-    `rotates` is None where the operator may not see that.
+    `rotates` is None where the operator may not see that. Of a key that is to have no alias nobody
+    looks at one.
     """
 
     place: Place
@@ -37,6 +42,19 @@ class State:
     alias_key_id: str | None
     made_here: bool
     """Whether this run made the key."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether the key is the run's: made by it, or still to be made."""
+        return self.key is None or self.made_here
+
+    def is_named(self, parameters: Parameters) -> bool:
+        """Whether the key is to have the alias."""
+        return not self.central and (self.ours or renames(parameters))
+
+    def is_to_rotate(self, parameters: Parameters) -> bool:
+        """Whether the key's rotation is to be on, as far as it can be."""
+        return self.ours if parameters.rotate_key is None else parameters.rotate_key
 
     @property
     def central(self) -> bool:
@@ -82,8 +100,11 @@ def observe(run: Run) -> State:
             f"The run {run.run_id!r} works with the key {known}; key_arn names {given}.",
             "Leave key_arn out, or start a new run.",
         )
-    wanted = known or given
-    alias = presence.key(run, run.parameters.key_alias)
+    wanted, made_here = known or given, bool(presence.made(run, "kms:CreateKey"))
+    is_named = wanted is None or (
+        not is_central(wanted, place(run)) and (made_here or renames(run.parameters))
+    )
+    alias = presence.key(run, run.parameters.key_alias) if is_named else None
     key = _described(run, wanted, alias) if wanted else None
     if known and key is None:
         raise StepFailed(f"The key {known} of this run is not there any more.", "Start a new run.")
@@ -97,7 +118,7 @@ def observe(run: Run) -> State:
         key,
         False if key is None or _unfit(key) is not None else _rotates(run, key["Arn"]),
         alias["KeyId"] if alias else None,
-        bool(presence.made(run, "kms:CreateKey")),
+        made_here,
     )
 
 
@@ -109,7 +130,7 @@ def _described(run: Run, key_arn: str, alias: dict[str, Any] | None) -> dict[str
 
 
 def plan(state: State, parameters: Parameters) -> Plan:
-    """Create the key unless one is given; rotation and alias where they are missing.
+    """Create the key unless one is given; rotation and alias where they are wanted and missing.
 
     Raises ParameterError when the given key cannot serve, or the alias belongs to another key.
     """
@@ -132,7 +153,8 @@ def plan(state: State, parameters: Parameters) -> Plan:
     changes = []
     if key is None:
         changes.append(_create(state.place))
-    if not state.rotates and state.primary is None and state.fixed is None:
+    can_rotate = state.primary is None and state.fixed is None
+    if not state.rotates and can_rotate and state.is_to_rotate(parameters):
         changes.append(
             Change(
                 "kms",
@@ -142,7 +164,7 @@ def plan(state: State, parameters: Parameters) -> Plan:
                 undo="DisableKeyRotation",
             )
         )
-    if state.alias_key_id is None:
+    if state.alias_key_id is None and state.is_named(parameters):
         changes.append(
             Change(
                 "kms",
@@ -222,19 +244,22 @@ def verify(run: Run) -> Findings:
                 _unfit(key) is None,
                 f"{key['KeyManager']}, {key['KeySpec']}, {key['KeyUsage']}",
             ),
-            _rotation(state),
-            *([] if state.central else [_alias(state, run.parameters.key_alias)]),
+            _rotation(state, run.parameters),
+            *([_alias(state, run.parameters.key_alias)] if state.is_named(run.parameters) else []),
         ],
     )
 
 
-def _rotation(state: State) -> Finding:
+def _rotation(state: State, parameters: Parameters) -> Finding:
     said = "The key rotates by itself"
     if state.fixed is not None:
         why = f"{state.fixed}, so KMS does not rotate it ({(state.key or {})['Origin']})"
         return Finding(said, "not checked", why, "Rotate it yourself, as its owners do.")
     if state.rotates is None:
         return Finding(said, "not checked", "kms:GetKeyRotationStatus is not allowed")
+    if not state.rotates and not state.is_to_rotate(parameters):
+        why = "it does not, and nobody asked for it: rotate_key is not True"
+        return Finding(said, "not checked", why, "Set rotate_key = True to have it turned on.")
     whose = state.primary or (state.key["Arn"] if state.central and state.key else None)
     if state.rotates or whose is None:
         return passed(said, state.rotates, "GetKeyRotationStatus")

@@ -13,6 +13,7 @@ from keyrunbook import policies, sandboxes
 from keyrunbook.aws.clients import Clients, sandbox_clients
 from keyrunbook.errors import ParameterError
 from keyrunbook.findings import Finding
+from keyrunbook.parameters import Parameters
 from keyrunbook.plan import Plan
 from keyrunbook.proof import Outcome
 from keyrunbook.sandboxes import Sandbox
@@ -149,13 +150,35 @@ def test_a_multi_region_keys_rotation_is_its_primarys(
     primary = kms.create_key(MultiRegion=True)["KeyMetadata"]
     kms.replicate_key(KeyId=primary["KeyId"], ReplicaRegion="eu-central-1")
     key = primary["Arn"].replace("us-west-2", region)
-    job = new_job(key_arn=key, region=region)
+    job = new_job(key_arn=key, region=region, rotate_key=True)
     assert calls(planned(job, "01")) == wanted
     findings = job.do("01")
     assert not findings.failed()
     assert the(findings, "The key rotates").status == rotation
     if rotation != "pass":
         assert primary["Arn"] in the(findings, "The key rotates").mend
+
+
+def test_a_key_that_was_there_gets_no_alias_and_no_rotation_that_nobody_asked_for(
+    new_job: Callable[..., Job], aws: Clients
+) -> None:
+    """Though an alias of the default name is another key's, which then nobody looks at."""
+    kms = aws("kms")
+    key, other = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    name = Parameters().key_alias
+    kms.create_alias(AliasName=name, TargetKeyId=other)
+    try:
+        job = new_job(key_arn=key)
+        del job.given["key_alias"]
+        assert calls(planned(job, "01")) == []
+        findings = job.do("01")
+    finally:
+        kms.delete_alias(AliasName=name)
+    assert not findings.failed()
+    assert [one for one in findings if "alias" in one.statement] == []
+    rotation = the(findings, "The key rotates")
+    assert (rotation.status, rotation.mend[:23]) == ("not checked", "Set rotate_key = True t")
+    assert not kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"]
 
 
 def _by_hand(role: str, account: str) -> dict[str, Any]:

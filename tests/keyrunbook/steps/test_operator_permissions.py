@@ -45,7 +45,8 @@ def common(number: str) -> Step:
 def confirm(job: Job) -> Iterable[Finding]:
     verdict = job.do("04")
     assert verdict.outcome is Outcome.PROVED
-    return confirm_events.findings(verdict)
+    last_use = confirm_events.last_use(job.open("04"), verdict)
+    return [*confirm_events.findings(verdict), *last_use]
 
 
 def revoke(job: Job) -> Iterable[Finding]:
@@ -228,7 +229,7 @@ def there_before(new_job: Callable[..., Job], aws: Clients) -> tuple[Job, Policy
         Operations=["Decrypt"],
         Constraints={"EncryptionContextEquals": {"for": "another purpose"}},
     )
-    job = new_job(key_arn=key_arn, run_build=False)
+    job = new_job(key_arn=key_arn, rotate_key=True, run_build=False)
     return job, policy_for(job, aws, "aws")
 
 
@@ -319,7 +320,11 @@ def rights(situation: str) -> list[tuple[str, str, str]]:
     given = (
         {"target": "sandbox"}
         if situation == "made by the run"
-        else {"key_arn": "arn:aws:kms:us-west-2:111122223333:key/1"}
+        else {
+            "key_arn": "arn:aws:kms:us-west-2:111122223333:key/1",
+            "key_alias": "alias/mine",
+            "rotate_key": True,
+        }
     )
     where = Where("aws", "us-west-2", "111122223333")
     return [

@@ -77,9 +77,31 @@ def test_only_what_is_missing(state: create_key.State, planned: list[str]) -> No
     assert calls(create_key.plan(state, PARAMETERS)) == planned
 
 
+THEIRS_KEY = replace(READY, rotates=False, alias_key_id=None, made_here=False)
+ROTATE, NAME = ["kms:EnableKeyRotation"], ["kms:CreateAlias"]
+
+
+@pytest.mark.parametrize(
+    ("state", "asked", "planned"),
+    [
+        (THEIRS_KEY, {}, []),
+        (THEIRS_KEY, {"rotate_key": True}, ROTATE),
+        (THEIRS_KEY, {"key_alias": "alias/mine"}, NAME),
+        (THEIRS_KEY, {"key_alias": "alias/mine", "rotate_key": True}, [*ROTATE, *NAME]),
+        (THEIRS_KEY, {"key_alias": "alias/imagebuilder-workflows"}, []),
+        (replace(READY, rotates=False), {"rotate_key": False}, []),
+        (NO_KEY, {"rotate_key": False}, ["kms:CreateKey", *NAME]),
+    ],
+)
+def test_a_key_that_was_there_gets_what_was_asked_for(
+    state: create_key.State, asked: dict[str, Any], planned: list[str]
+) -> None:
+    assert calls(create_key.plan(state, Parameters(**asked))) == planned
+
+
 def test_that_imported_material_does_not_rotate_is_said_and_is_no_failure() -> None:
     key = {**KEY, "Origin": "EXTERNAL"}
-    found = create_key._rotation(replace(READY, rotates=False, key=key))
+    found = create_key._rotation(replace(READY, rotates=False, key=key), PARAMETERS)
     assert (found.status, "its material was imported" in found.evidence) == ("not checked", True)
 
 
