@@ -59,7 +59,7 @@ def by_script(outputs: Path) -> None:
 
 def by_papermill(outputs: Path) -> None:
     """Seven papermill commands on one sandbox."""
-    with sandboxes.start_private() as sandbox:
+    with sandboxes.start_private(sandboxes.TLS) as sandbox:
         sandbox.ready()
         environment = {**os.environ, **sandbox.environment()}
         for name in STEPS:

@@ -22,7 +22,7 @@ from keyrunbook.steps import STEPS
 
 def main(outputs: str) -> None:
     """Everything that the notebooks do."""
-    with sandboxes.start_private() as sandbox:
+    with sandboxes.start_private(sandboxes.TLS) as sandbox:
         from keyrunbook.session import open_run  # noqa: F401 - imported while the sandbox starts
 
         sandbox.ready()

@@ -40,7 +40,7 @@ font-size: {char_height}px; line-height: {line_height}px; }} {styles}</style>
 def main() -> None:
     """Run, and draw what was printed."""
     with tempfile.TemporaryDirectory(prefix="keyrunbook-picture-") as folder:
-        with sandboxes.start_private("--seed", SEED, "--clock", CLOCK) as sandbox:
+        with sandboxes.start_private(sandboxes.TLS, "--seed", SEED, "--clock", CLOCK) as sandbox:
             sandbox.ready()
             words = [str(Path(sys.executable).with_name("runbook")), "run", "--outputs", folder]
             words += ["--run-id", "example"]

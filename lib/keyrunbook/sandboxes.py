@@ -30,6 +30,8 @@ from keyrunbook.errors import SandboxGone, Unreachable
 HANDED_OVER = "KEYRUNBOOK_SANDBOX"
 """The environment variable that names the hand-off file of the sandbox to use."""
 
+TLS = "--tls"
+"""The option by which a sandbox is spoken to as AWS is: every run's own has it."""
 IDLE_TIMEOUT_SECONDS = 4 * 3600
 START_LIMIT_SECONDS = 60.0
 
@@ -260,7 +262,7 @@ def shared(start_seconds: float = START_LIMIT_SECONDS) -> Handoff:
         log = path.with_suffix(".log").open("w")
         with log:
             process = subprocess.Popen(
-                _command(path, "--idle-timeout", str(IDLE_TIMEOUT_SECONDS)),
+                _command(path, TLS, "--idle-timeout", str(IDLE_TIMEOUT_SECONDS)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # the line it prints holds a secret
                 stderr=log,

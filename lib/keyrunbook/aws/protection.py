@@ -44,7 +44,6 @@ Item = TypeVar("Item")
 
 SERVICES: Final[Mapping[str, str]] = {
     **fips.NAMES,
-    "s3": "Amazon S3",
     "macie2": "Amazon Macie",
     "sso-admin": "IAM Identity Center",
     "ec2": "Amazon EC2",
@@ -63,7 +62,7 @@ _MACIE_IS_OFF: Final = "not enabled"
 Source: https://github.com/prowler-cloud/prowler/issues/1279
 """
 _NO_BUCKET_ENCRYPTION: Final = "ServerSideEncryptionConfigurationNotFoundError"
-_THREADS: Final = 12
+_THREADS: Final = 8
 
 _LISTS: Final[Mapping[str, tuple[str, str, Callable[[Any, str], Any]]]] = {
     of.IMAGE_RECIPE: (
@@ -160,7 +159,7 @@ class _Reader:
             necessary=necessary,
             endpoints=endpoints,
             fips_wanted=fips_wanted,
-            fips_missing=tuple(fips.missing(clients.region)),
+            fips_missing=tuple(fips.missing(clients.region)) if fips_wanted else (),
             trails=read_of_trails if isinstance(read_of_trails, NotRead) else tuple(
                 TrailFact(
                     one.name, one.logging, one.all_regions, one.validated, one.key,
@@ -243,6 +242,8 @@ class _Reader:
             one.bucket: f"log files of {one.name}" for one in trails if one.bucket
         }  # fmt: skip
         holds |= {one.log_bucket: "build logs" for one in found if one.log_bucket is not None}
+        if not holds:
+            return ()
         s3 = self._clients("s3")
 
         def of_bucket(place: tuple[str, str]) -> Bucket:
@@ -376,7 +377,7 @@ def _permission(error: ClientError) -> str:
     return next(named, error.operation_name)
 
 
-_ACTIONS: Final = {*SERVICES, *_PREFIX.values()} - {"sso-admin"}
+_ACTIONS: Final = {*SERVICES, *_PREFIX.values(), "s3"} - {"sso-admin"}
 
 
 def _pages(client: Any, operation: str, member: str, **given: Any) -> Iterator[Any]:

@@ -39,7 +39,7 @@ def lab(port: int | None, no_browser: bool, outputs: Path | None) -> None:
         raise click.exceptions.Exit(
             serve(notebooks_dir(), environment, port=port, browser=not no_browser)
         )
-    with sandboxes.start_private() as own:
+    with sandboxes.start_private(sandboxes.TLS) as own:
         own.ready()
         environment |= own.environment()
         status = serve(notebooks_dir(), environment, port=port, browser=not no_browser)

@@ -363,8 +363,13 @@ def _sandbox_for(opened: Mapping[str, Any], parameters: Parameters) -> Callable[
     made_on = opened.get("sandbox")
     handed_over = sandboxes.handed_over()
     if made_on is None:
-        options = () if parameters.region is None else ("--region", parameters.region)
-        start = partial(sandboxes.start_private, *options, start_seconds=parameters.start_seconds)
+        region = () if parameters.region is None else ("--region", parameters.region)
+        start = partial(
+            sandboxes.start_private,
+            sandboxes.TLS,
+            *region,
+            start_seconds=parameters.start_seconds,
+        )
         return None if handed_over is not None else start
     there = handed_over or sandboxes.read(sandboxes.shared_path())
     if there is None or there.instance_id != made_on:

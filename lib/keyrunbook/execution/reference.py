@@ -49,7 +49,7 @@ def place() -> Iterator[dict[str, str]]:
     """
     with (
         tempfile.TemporaryDirectory(prefix="keyrunbook-reference-") as folder,
-        sandboxes.start_private("--seed", SEED, "--clock", CLOCK) as sandbox,
+        sandboxes.start_private(sandboxes.TLS, "--seed", SEED, "--clock", CLOCK) as sandbox,
     ):
         sandbox.ready()
         environment = {**sandbox.environment(), OUTPUTS: folder}

@@ -311,12 +311,8 @@ def macie_is_on(facts: Facts) -> Judged:
 def fips_where_required(facts: Facts) -> Judged:
     """Whether FIPS is required, only the operator knows; `use_fips` says so."""
     if not facts.fips_wanted:
-        none = f"; in this Region there is none of {', '.join(facts.fips_missing)}"
-        return (
-            NOT_CHECKABLE,
-            "use_fips does not ask for it, and whether you must is not AWS's to tell"
-            + (none if facts.fips_missing else "; this Region has FIPS endpoints of all services"),
-        )
+        why = "use_fips does not ask for it; whether you must, AWS cannot tell"
+        return NOT_CHECKABLE, why
     if facts.fips_missing:
         return "fail", f"no FIPS endpoint here: {', '.join(facts.fips_missing)}"
     return "pass", listed(dict.fromkeys(one.url for one in facts.endpoints))
@@ -492,7 +488,7 @@ def no_direct_connections(facts: Facts) -> Judged:
 
 RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
     Recommendation(
-        "credentials.root-keys",
+        "users.root-keys",
         "Protect the account's credentials.",
         "The root user has no access keys",
         "error",
@@ -500,7 +496,7 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
         "Delete the root user's access keys (Console: Security credentials), and work by roles.",
     ),
     Recommendation(
-        "credentials.not-root",
+        "users.not-root",
         "Protect the account's credentials.",
         "The operator is not the root user",
         "error",
@@ -525,7 +521,7 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
         "deactivate the keys, and delete them once nothing misses them.",
     ),
     Recommendation(
-        "permissions.necessary",
+        "users.permissions",
         "Give each user only the permissions that the job needs.",
         "The operator is allowed no more than the runbook needs",
         "error",
@@ -637,7 +633,7 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
         "aws s3api put-bucket-encryption on each bucket that is named.",
     ),
     Recommendation(
-        "macie",
+        "services.macie",
         "Use managed security services such as Amazon Macie.",
         "Amazon Macie is on",
         "warning",
@@ -645,7 +641,7 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
         "aws macie2 enable-macie (it has a price, by buckets and by what it looks at)",
     ),
     Recommendation(
-        "fips",
+        "services.fips",
         "Where FIPS 140 validated modules are required, use FIPS endpoints.",
         "FIPS endpoints are used where they are required",
         "error",
@@ -671,7 +667,7 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
         "stood there is to be changed.",
     ),
     Recommendation(
-        "urls",
+        "text.urls",
         "Put no credentials into a URL that you give to an external server.",
         "No URL in a workflow, component or container recipe holds credentials",
         "error",
@@ -680,14 +676,14 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
         "delete the old one, and change the secret.",
     ),
     Recommendation(
-        "encryption.service-owned",
+        "at-rest.service-owned",
         "Image Builder encrypts by default with a key that the service owns.",
         "Image Builder's own key encrypts what names no other",
         "warning",
         default_encryption,
     ),
     Recommendation(
-        "encryption.inventory",
+        "at-rest.inventory",
         "What names no key is under the service's, or the account's default.",
         "What each Image Builder resource is encrypted with is known",
         "warning",
@@ -695,7 +691,7 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
         "Give the operator the reads that are named: runbook permissions --scorecard",
     ),
     Recommendation(
-        "encryption.components",
+        "at-rest.components",
         "Custom components are under your default key, or one that the service owns.",
         "Each custom component is under a customer managed key",
         "warning",
@@ -703,7 +699,7 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
         "Make a new version of the component with --kms-key-id.",
     ),
     Recommendation(
-        "encryption.workflows",
+        "at-rest.workflows",
         "Workflows can be encrypted with a customer managed key, given when they are made.",
         "Each workflow is under a customer managed key",
         "warning",
@@ -711,7 +707,7 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = (
         "Run this runbook for it: 03_encrypt_workflow makes a version under your key.",
     ),
     Recommendation(
-        "encryption.volumes",
+        "at-rest.volumes",
         "Use AWS's encryption.",
         "Each volume of a recipe is encrypted",
         "warning",
