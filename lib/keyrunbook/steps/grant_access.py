@@ -292,7 +292,7 @@ def verify(run: Run) -> Findings:
     """Read both policies again, and decide what they allow the role."""
     state = observe(run)
     role_arn = state.role_arn or ""
-    matrix = who_may(run, state)
+    matrix = decided(run, state)
     return keep(
         run,
         [
@@ -342,10 +342,14 @@ def _made_by_hand(state: State, role_arn: str) -> list[Finding]:
 
 
 def who_may(run: Run, state: State | None = None, key: who.KeySide | None = None) -> access.Matrix:
+    """`decided`, and what the policies leave open for the operator is tried, by dry runs."""
+    return tried.settled(run, decided(run, state, key), run.facts()["key_arn"])
+
+
+def decided(run: Run, state: State | None = None, key: who.KeySide | None = None) -> access.Matrix:
     """Who may use the key for what, decided from the policies as they are now.
 
-    What they leave open for the operator is tried, by a dry run. `state` holds the key's policy,
-    `key` its grants too, where they were read already.
+    `state` holds the key's policy, `key` its grants too, where they were read already.
     """
     facts = run.facts()
     name = facts.get("role_name") or role_name(run.parameters.execution_role)
@@ -355,7 +359,7 @@ def who_may(run: Run, state: State | None = None, key: who.KeySide | None = None
     if read is not None:
         ours = mending.Ours(run.run_id, read.role_arn, key.arn, policy_name(run.run_id))
         read = replace(read, ours=ours)
-    return tried.settled(run, access.decided(read, operator), key.arn)
+    return access.decided(read, operator)
 
 
 def as_printed(run: Run) -> access.Printed:

@@ -606,7 +606,7 @@ def _is_early(run: Run, outcome: Build) -> bool:
         return False
     decided = {
         one.outcome
-        for one in grant_access.who_may(run).cells
+        for one in grant_access.decided(run).cells
         if one.principal == ROLE and one.action == "kms:Decrypt" and one.wanted
     }
     says = Outcome.DENIED if outcome.decrypted else Outcome.ALLOWED
