@@ -53,6 +53,19 @@ COMMON = {"kms:CallerAccount": ACCOUNT, "aws:PrincipalAccount": ACCOUNT}
             {"aws:PrincipalIsAWSService": True, "aws:PrincipalServiceName": "s3.amazonaws.com"},
         ),
         (
+            Principal("federated", "accounts.google.com", None),
+            {"aws:PrincipalIsAWSService": False},
+        ),
+        (
+            Principal("session", f"arn:aws:sts::{ACCOUNT}:federated-user/F", ACCOUNT),
+            {
+                **COMMON,
+                "aws:PrincipalArn": f"arn:aws:sts::{ACCOUNT}:federated-user/F",
+                "aws:PrincipalType": "FederatedUser",
+                "aws:PrincipalIsAWSService": False,
+            },
+        ),
+        (
             Principal("anonymous", "anonymous", None),
             {"aws:PrincipalIsAWSService": False, "aws:PrincipalType": "Anonymous"},
         ),

@@ -81,7 +81,11 @@ def _administrator(key: str, account: str) -> Caller:
 
 
 def _whoever(statements: Sequence[Part], key: str, account: str | None) -> Iterator[Caller]:
-    """Who might: the root user, an administrator by IAM, and whom the policy names."""
+    """Who might: the root user, an administrator by IAM, and whom of the account it names.
+
+    PutKeyPolicy is for the key's own account.
+    Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html
+    """
     own = _NO_OTHERS
     if account:
         administrator = _administrator(key, account)
@@ -92,6 +96,8 @@ def _whoever(statements: Sequence[Part], key: str, account: str | None) -> Itera
     for part in statements:
         for kind, text in part.principals():
             fields = text.value.split(":", 5)
+            if len(fields) == 6 and account not in (None, fields[4]):
+                continue
             if kind == "Service":
                 yield Principal("service", text.value, None), _NO_OTHERS
             elif len(fields) == 6 and fields[5].startswith("user/"):

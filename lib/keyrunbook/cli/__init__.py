@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyrunbook.cli.access import access
 from keyrunbook.cli.athena import athena_ddl
 from keyrunbook.cli.common import COULD_NOT_BE_DONE, EXIT_STATUSES, INTERRUPTED
 from keyrunbook.cli.directly import emergency_stop, restore, revoke
@@ -52,6 +53,7 @@ def runbook() -> None:
     runbook prove          prove it for a workflow that is there, whoever made it
     runbook athena-ddl     the table by which Athena is a source of that proof
     runbook usage          who used the key, for what, how often, who was refused
+    runbook access         who may use a key, and why; check a policy before it is sent
     runbook revoke         take the role's access away; `runbook restore` gives it back
     runbook emergency-stop disable the key; --undo enables it
     runbook sandbox        the sandbox alone, for any AWS client
@@ -70,6 +72,7 @@ for _command in (
     prove,
     athena_ddl,
     usage,
+    access,
     revoke,
     restore,
     emergency_stop,
