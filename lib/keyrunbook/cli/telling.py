@@ -87,7 +87,7 @@ def show(
     ended = how_it_ended(folder, stored_result(folder))
     told = story.tell(chain.entries)
     things = story.left(told)
-    stands = standing.told(chain.entries, run_id)
+    stands = standing.told(chain.entries, run_id, folder.parent)
     if timeline is not None:
         _draw(chain.entries, f"Run {run_id}", timeline)
     if as_json:

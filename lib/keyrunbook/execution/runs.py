@@ -82,7 +82,7 @@ def summary(outputs: Path, run_id: str) -> RunSummary:
         tuple(sorted({one["step"] for one in entries if one["kind"] == "done"} & set(STEPS))),
         verdicts[-1] if verdicts else result.get("verdict"),
         how_it_ended(folder, result),
-        tuple(standing.told(entries, run_id)),
+        tuple(standing.told(entries, run_id, outputs)),
         " ".join(damage) or None,
     )
 

@@ -359,7 +359,7 @@ def heading(run_id: str, opened: Entry | None, ended: str, stands: Sequence[str]
         said = {"who": opened["operator"], "where": where, "on": on_what(opened), "began": began}
         said["ended"] = ended
     rows = [(f"{name:<6} {value}",) for name, value in said.items()]
-    rows += [(f"{'stands':<6} {one}",) for one in stands]
+    rows += [(f"{'now':<6} {one}",) for one in stands]
     return Table(f"Run {run_id}", ("what",), rows)
 
 

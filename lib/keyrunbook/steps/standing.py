@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Final
 
 from keyrunbook.ledger import DONE, UNKNOWN
+from keyrunbook.parameters import outputs_words
 from keyrunbook.steps import STEPS
 
 Entry = Mapping[str, Any]
@@ -54,17 +56,21 @@ def open_revocation(entries: Sequence[Entry]) -> Entry | None:
     return None if not begun or any(n > begun[-1]["n"] for n in ended) else begun[-1]
 
 
-def told(entries: Sequence[Entry], run_id: str) -> list[str]:
-    """What stands, and the command that ends it: sentences without a full stop."""
+def told(entries: Sequence[Entry], run_id: str, outputs: Path) -> list[str]:
+    """What stands, and the command that ends it: sentences without a full stop.
+
+    `outputs` is the folder of the runs, which the command may have to be told of.
+    """
+    which = f"{run_id}{outputs_words(outputs)}"
     said = []
     revoked = open_revocation(entries)
     gone = max((one["n"] for one in entries if _ends_with(one, STEPS[-1])), default=0)
     if revoked is not None and revoked["n"] > gone:
         since = _clock(revoked)
-        said.append(f"a revocation of {since} stands (runbook restore {run_id} gives back)")
+        said.append(f"a revocation of {since} stands (runbook restore {which} gives back)")
     if (stop := _stop(entries)) is not None:
         intent, sure = stop
-        how, undo = "is" if sure else "may be", f"runbook emergency-stop {run_id} --undo"
+        how, undo = "is" if sure else "may be", f"runbook emergency-stop {which} --undo"
         said.append(f"the key {how} disabled since {_clock(intent)} ({undo} enables it)")
     return said
 

@@ -49,7 +49,7 @@ def test_revoke_and_restore_on_the_sandbox(job: Job, aws: Clients) -> None:
     assert "4 of 4 rows DENIED" in told.stdout
     assert revoke_access.build(job.open("05"), "both").decrypted is False
     shown = CliRunner().invoke(runbook, ["show", run.run_id, "--outputs", str(job.outputs)])
-    assert re.search(r"^stands a revocation of \S+Z stands \(runbook restore", shown.stdout, re.M)
+    assert re.search(r"^now    a revocation of \S+Z stands \(runbook restore", shown.stdout, re.M)
     again = reported(job, "revoke")
     assert (again["plan"]["changes"], again["exit_status"]) == ([], 0)
     (note,) = revoke_access.forecast(job.open("05")).plan.notes

@@ -60,10 +60,12 @@ def test_what_stands(lines: list[Line], told: list[str], tmp_path: Path) -> None
     ledger = Ledger(tmp_path / "x" / NAME)
     for step, kind, fields in lines:
         ledger.append(kind, step=step, time="2026-01-31T09:00:00.000+00:00", **fields)
-    said = standing.told(ledger.entries(), "x")
+    said = standing.told(ledger.entries(), "x", tmp_path)
     assert len(said) == len(told)
     assert all(text.startswith(start) for text, start in zip(said, told, strict=True))
-    assert all("2026-01-31T09:00:00Z" in text and " x" in text for text in said)
+    assert all(
+        "2026-01-31T09:00:00Z" in text and f" x --outputs {tmp_path}" in text for text in said
+    )
     if lines:
         listed = summary(tmp_path, "x")
         assert listed.standing == tuple(said)
