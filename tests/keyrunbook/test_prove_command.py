@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import shutil
 import time
@@ -19,13 +20,16 @@ from xml.etree import ElementTree
 import pytest
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, sandbox_clients
+from keyrunbook.aws.wait import Waited
 from keyrunbook.cli import _main
-from keyrunbook.execution.proving import Question, carry_out, of_the_verdict
+from keyrunbook.cli.watching import watching
+from keyrunbook.execution.proving import Proof, Question, Watch, carry_out, of_the_verdict
 from keyrunbook.ledger import NAME
 from keyrunbook.logs import Integrity, search
 from keyrunbook.logs.athena import ddl
-from keyrunbook.parameters import Parameters
+from keyrunbook.parameters import Parameters, workflow_document
 from keyrunbook.permissions import Where
+from keyrunbook.proof import Need, Outcome, Verdict
 from keyrunbook.prove_permissions import ASKED_BY_AWS_ALONE, Asked, prove_policy
 from keyrunbook.sandboxes import HANDED_OVER, Sandbox, start_private
 from keyrunbook.session import open_step
@@ -567,3 +571,132 @@ def test_a_person_reads_verdict_records_and_integrity(
     absent = ["prove", "--key", world.key, "--workflow", f"{world.build[:-1]}7"]
     assert _main(absent) == 5
     assert "AWS refused GetWorkflow: ResourceNotFound" in capsys.readouterr().err
+
+
+# --- what takes time ------------------------------------------------------------------------------
+
+
+def proved_meanwhile(
+    world: World, build: str, seconds: float, meanwhile: Callable[[Waited], None]
+) -> Proof:
+    """The proof by look-up, waiting so long; `meanwhile` is called after each look."""
+    asked = Parameters(target="sandbox", read_only=True, event_wait_seconds=int(seconds))
+    return carry_out(Question(world.key, build), asked, Watch(waiting=meanwhile))
+
+
+@pytest.mark.e2e
+def test_a_read_that_another_call_may_own_is_made_again_two_clock_skews_later(world: World) -> None:
+    builder = world.aws("imagebuilder")
+    given = {"name": "again", "semanticVersion": "1.0.0", "type": "BUILD", "kmsKeyId": world.key}
+    given["data"] = workflow_document(Parameters())
+    one, other = (
+        builder.create_workflow(**given, description=text)["workflowBuildVersionArn"]
+        for text in ("first", "second")
+    )
+    looks: list[Verdict] = []
+
+    def look(waited: Waited) -> None:
+        if isinstance(waited.state, Verdict):
+            looks.append(waited.state)
+
+    def look_and_move_on(waited: Waited) -> None:
+        look(waited)
+        if not waited.over:
+            world._advance(seconds=7)  # the skew on the sandbox is 5 seconds
+
+    builder.get_workflow(workflowBuildVersionArn=other)
+    proof = proved_meanwhile(world, one, 0, look)
+    assert proof.exit_status == 3
+    needs = [(look.outcome, look.needs, len(look.claim.reads)) for look in looks]
+    assert needs == [(Outcome.NOT_YET, {Need.READ_AGAIN}, 1)]
+
+    looks.clear()
+    builder.get_workflow(workflowBuildVersionArn=other)
+    proof = proved_meanwhile(world, one, 30, look_and_move_on)
+    assert proof.exit_status == 0, proof.text()
+    assert Need.READ_AGAIN in {need for look in looks for need in look.needs}
+    first, again = proof.verdict.claim.reads
+    assert again.since - first.until >= 2 * proof.verdict.claim.clock_skew
+    (decrypt,) = proof.verdict.readable.records
+    assert decrypt.time >= again.since - proof.verdict.claim.clock_skew
+
+
+@pytest.mark.e2e
+def test_a_record_that_is_not_delivered_yet_is_waited_for_to_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with start_private("--event-delay", "2") as own:
+        aws = sandbox_clients(own.ready())
+        monkeypatch.setenv(HANDED_OVER, str(own.path))
+        key = aws("kms").create_key()["KeyMetadata"]["Arn"]
+        made = aws("imagebuilder").create_workflow(
+            **{"name": "late", "semanticVersion": "1.0.0", "type": "BUILD", "kmsKeyId": key},
+            data=workflow_document(Parameters()),
+        )
+        asked = ["prove", "--key", key, "--workflow", made["workflowBuildVersionArn"]]
+        assert _main([*asked, "--event-wait-seconds", "0"]) == 3
+        printed = capsys.readouterr()
+        assert "no Decrypt record of this build's reads was seen" in printed.out
+        assert "Waiting" not in printed.err
+        assert _main(asked) == 0
+        printed = capsys.readouterr()
+        assert printed.err.count("Waiting for CloudTrail's records, at most 30 s.") == 1
+        assert "Waiting" not in printed.out
+
+
+@pytest.mark.e2e
+def test_what_no_waiting_helps_is_not_waited_for(world: World) -> None:
+    asked = Parameters(target="sandbox", read_only=True, event_wait_seconds=600)
+    early = world.since - timedelta(seconds=1)  # before the read that would tie it
+    for question, status in (
+        (Question(world.other_key, world.build), 1),  # GetWorkflow names another
+        (Question(world.key, world.build, until=early), 3),
+    ):
+        looks: list[Waited] = []
+        proof = carry_out(question, asked, Watch(waiting=looks.append))
+        assert (proof.exit_status, [look.over for look in looks]) == (status, [True])
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def told(stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is seen of one proof's work, of each kind."""
+    monkeypatch.setattr("sys.stderr", stderr)
+    monkeypatch.setenv("TERM", "xterm")
+    with watching() as watch:
+        for done in range(4):
+            watch.files(done, 3)
+            watch.waiting(Waited(float(done), 3.0, done + 1, over=done == 3))
+            watch.query(Waited(float(done), 3.0, done + 1, "5 bytes read"))
+        watch.calls(300)
+        watch.calls(3)
+    return stderr.getvalue()
+
+
+def test_on_a_terminal_bars_show_how_it_gets_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = told(Terminal(), monkeypatch)
+    for one in (
+        "log files read: 3 of 3",
+        "waiting for CloudTrail's records, 3 s",
+        "Athena's query, 3 s: 5 bytes read",
+        "The look-up takes about 300 calls, 150 s or more.",
+    ):
+        assert one in seen
+    assert capsys.readouterr().out == ""
+
+
+def test_elsewhere_each_kind_of_wait_is_told_once_and_no_bar_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(io.StringIO(), monkeypatch).splitlines() == [
+        "Waiting for CloudTrail's records, at most 3 s.",
+        "The look-up takes about 300 calls, 150 s or more.",
+    ]
+    assert capsys.readouterr().out == ""
