@@ -307,7 +307,8 @@ class _Case:
                     unsure.apply_to(with_it)
                     if not self._matters(layers, index, with_it):
                         continue
-                keys |= {key.lower(): key for key in unsure.why.keys if key.lower() not in keys}
+                for key in unsure.why.keys:
+                    keys.setdefault(key.lower(), key)
                 doubts |= dict.fromkeys(unsure.why.doubts)
         return Decision(
             Outcome.UNKNOWN,

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping
 from typing import Final
 
+from iamaccess.context import derived
 from iamaccess.model import ContextValue, Request
 
 ENCRYPTION_CONTEXT: Final = "kms:encryptioncontext:"
@@ -18,6 +19,18 @@ class NotKnown(enum.Enum):
     NOT_KNOWN = enum.auto()
 
 
+_WITH_CONTEXT: Final = frozenset(
+    {
+        *("kms:creategrant", "kms:decrypt", "kms:encrypt", "kms:generatedatakey"),
+        *("kms:generatedatakeypair", "kms:generatedatakeypairwithoutplaintext"),
+        *("kms:generatedatakeywithoutplaintext", "kms:reencryptfrom", "kms:reencryptto"),
+        "kms:retiregrant",
+    }
+)
+"""The actions whose requests may have an encryption context.
+
+Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awskeymanagementservice.html
+"""
 NOT_KNOWN: Final = NotKnown.NOT_KNOWN
 Value = str | tuple[str, ...] | None
 """A condition key's value: one, several, or none."""
@@ -33,7 +46,7 @@ class Facts:
     """
 
     __slots__ = (
-        *("_absent", "_context", "action", "bounded", "names", "owner"),
+        *("_absent", "_context", "_derived", "action", "bounded", "names", "owner"),
         *("principal", "relative", "request", "resource"),
     )
 
@@ -53,11 +66,12 @@ class Facts:
         self.owner = owner
         self._context: dict[str, str | tuple[str, ...]] | None = None
         self._absent: frozenset[str] | None = None
+        self._derived: dict[str, str | tuple[str, ...]] | None = None
 
     def value(self, key: str) -> Value | NotKnown:
         """The value of a condition key (in lower case): a string, several (a tuple), or None.
 
-        NOT_KNOWN where neither the request's context, nor its absent keys, nor its principal tell.
+        NOT_KNOWN where neither the request's context, its absent keys nor its principal tell.
         Condition keys do not depend on letter case. Two keys of a request that differ only in it
         (two encryption context pairs `A` and `a`) are several values of one key. A key without
         values is absent.
@@ -89,20 +103,20 @@ class Facts:
             if isinstance(value, str) and key.lower().startswith(ENCRYPTION_CONTEXT)
         }
 
-    def _implied(self, key: str) -> str | NotKnown:
-        """What a key that nobody told must be, from who asks for what.
+    def _implied(self, key: str) -> Value | NotKnown:
+        """What a key that nobody told must be, by who asks for what."""
+        if self._derived is None:
+            self._derived = _fold(derived(self.request))
+        return self._derived.get(key, NOT_KNOWN)
 
-        Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
-        https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-caller-account
-        """
-        who = self.principal
-        if who.account is None:
-            return NOT_KNOWN
-        if key in ("aws:principalaccount", "kms:calleraccount"):
-            return who.account
-        if key == "aws:principalarn":
-            return who.arn if ":federated-user/" in who.arn else who.role_arn or who.arn
-        return NOT_KNOWN
+    def _is_foreign(self, key: str) -> bool:
+        """Whether it is a key of KMS's that the request's action does not have."""
+        if not key.startswith("kms:"):
+            return False
+        if not self.action.startswith("kms:"):
+            return True
+        of_context = key.startswith(ENCRYPTION_CONTEXT) or key == ENCRYPTION_CONTEXT_KEYS
+        return of_context and self.action not in _WITH_CONTEXT
 
     def _is_absent(self, key: str, context: Mapping[str, str | tuple[str, ...]]) -> bool:
         """Whether a key that the context lacks is known to be absent: declared, or sent empty.
@@ -113,7 +127,7 @@ class Facts:
             declared = self.request.absent or ()
             empty = (name for name in self.request.context if name.lower() not in context)
             self._absent = frozenset(name.lower() for name in (*declared, *empty))
-        if key in self._absent:
+        if key in self._absent or self._is_foreign(key):
             return True
         if not key.startswith(ENCRYPTION_CONTEXT):
             return False

@@ -21,9 +21,11 @@ and APIReference/API_GrantConstraints.html.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -140,7 +142,10 @@ class Judge:
         rails = []
         if person and not self.linked:
             rails.append("scps")  # SCP: "SCPs don't affect any service-linked role".
-        if not self.linked and (case.resource != "*" or self.ask("RCPs where no resource is")):
+        retires = case.action.lower() == "kms:retiregrant"  # RCP: "not effective in an RCP".
+        if not (self.linked or retires) and (
+            case.resource != "*" or self.ask("RCPs where no resource is")
+        ):
             rails.append("rcps")  # RCP: neither do they; but the root user and outsiders.
         own = [] if case.kind in ("service", "anonymous", "root") else ["identity", "boundary"]
         if case.kind == "session":
@@ -153,9 +158,10 @@ class Judge:
         for name in own:
             if self.any("Deny", self.layer(name)):
                 return False
-        for name in rails:  # SCP: "there must be an explicit Allow statement at every level".
-            if not all(self.any("Allow", level) for level in self.layer(name)):
-                return False
+        # SCP: "there must be an explicit Allow statement at every level". RCP: RCPFullAWSAccess is
+        # on every level; "you can't detach this policy".
+        if "scps" in rails and not all(self.any("Allow", level) for level in self.layer("scps")):
+            return False
         identity = case.kind == "root" or ("identity" in own and self.any_of("identity"))
         limited = any(not self.within(name) for name in own if name != "identity")
         if not self.keyed:  # No key, so no key policy: CreateKey, ListKeys, an alias as such.
@@ -375,11 +381,14 @@ class Judge:
         if name == "Bool":
             return wanted.lower() == value.lower()
         if name == "IpAddress":
-            try:
+            try:  # "CIDR format": the range's length, no netmask.
+                if re.search(r"/.*\.", wanted):
+                    raise ValueError(wanted)
                 return ip_address(value) in ip_network(wanted)
             except ValueError:
                 return bool(self.ask(f"{name} of {value} and {wanted}"))
-        convert: Callable[[str], Any] = moment if name.startswith("Date") else float
+        convert: Callable[[str], Any] = moment if name.startswith("Date") else Fraction
+        convert = bytes_of if name == "BinaryEquals" else convert
         try:
             left, right = convert(value), convert(wanted)
         except ValueError:
@@ -390,7 +399,7 @@ class Judge:
             "LessThanEquals": left <= right,
             "GreaterThan": left > right,
             "GreaterThanEquals": left >= right,
-        }[name.removeprefix("Date").removeprefix("Numeric")]
+        }[re.sub("^(Date|Numeric|Binary)", "", name)]
 
     def like(
         self, pattern: str, value: str, new: bool, *, wild: bool = True, fold: bool = False
@@ -436,6 +445,11 @@ def listed(value: Any) -> list[Any]:
 
 def text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def bytes_of(value: str) -> bytes:
+    """OPERATORS: "byte for byte against a base-64 encoded representation"."""
+    return b64decode(value, validate=True)
 
 
 def moment(value: str) -> float:

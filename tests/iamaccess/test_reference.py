@@ -56,13 +56,14 @@ DOCUMENTED_IN_TWO_WAYS = ("no values", "an empty Condition", "an operator withou
 
 
 def judged() -> list[Any]:
-    """The rows that ask about KMS: the reference knows no other service."""
+    """The rows that ask about KMS, and tell all keys: the reference knows no other service."""
     return [
         row
         for row in rows()
         if isinstance(row.values[0], Question)
         and row.values[0].trust_policy is None
         and row.values[0].action.lower().startswith("kms:")
+        and row.values[0].absent is None
         and not row.values[0].title.startswith(DOCUMENTED_IN_TWO_WAYS)
     ]
 
