@@ -19,7 +19,7 @@ from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters
 from keyrunbook.permissions import size
 from keyrunbook.plan import Applied, Change, Plan
-from keyrunbook.steps import presence, tried
+from keyrunbook.steps import linting, presence, tried
 from keyrunbook.steps.common import Forecast, Place, is_central, keep, passed, place
 
 if TYPE_CHECKING:
@@ -126,10 +126,11 @@ def plan(state: State, parameters: Parameters) -> Plan:
     """The statement in the key policy, the policy of the role; on the sandbox the role itself.
 
     Raises ParameterError when the role is not there (on AWS), or one of the policies would be too
-    long.
+    long, or have an error that the linter finds.
     """
     where = state.place
-    changes = []
+    changes: list[Change] = []
+    notes: list[str] = []
     role_arn = state.role_arn
     if role_arn is None:
         if where.target == "aws":
@@ -145,10 +146,14 @@ def plan(state: State, parameters: Parameters) -> Plan:
         text = _key_policy(state, role_arn, adopt=parameters.adopt_statements)
         if not policies.same(state.key_policy, json.loads(text)):
             check_principals(text)
+            notes = linting.key_policy(
+                *(state.key_policy_text, text, state.key_arn, where.account, role_arn)
+            )
             changes.append(put_key_policy(state.key_arn, state.key_policy_text, text))
     if not policies.same(state.role_policy, role_policy):
+        linting.role_policy(policies.to_text(role_policy), state.key_arn, where.account)
         changes.append(put_role_policy(where, state.role_name, state.role_policy, role_policy))
-    return Plan(STEP, tuple(changes))
+    return Plan(STEP, tuple(changes), tuple(notes))
 
 
 def _check_length(state: State, role_policy: policies.Document) -> None:
