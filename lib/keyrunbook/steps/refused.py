@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 REFUSED: Final = "AccessDenied"
 """The error code of a record whose call the policies refused."""
 _SECOND: Final = timedelta(seconds=1)
-"""Records have whole seconds: what was changed within it may have come before or after."""
+"""Records have whole seconds, and the ledger's times are at most one behind AWS's: what was changed
+so near to a record may have come before it or after.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class Why:
 
 
 def why_refused(run: Run, records: Sequence[Record]) -> Table:
-    """Why each of these records was refused, as a table."""
-    return _table(explained(run, records))
+    """Why each of these records was refused, as a table; those that were not are left out."""
+    return _table(explained(run, [one for one in records if one.failed and not one.dry_run]))
 
 
 def explained(run: Run, records: Sequence[Record]) -> list[Why]:
@@ -97,10 +99,11 @@ class _Case:
         facts = run.facts()
         self._key_arn = facts["key_arn"]
         key = who.key_side(run.clients, self._key_arn)
-        self._role = who.read(run.clients, key, facts["role_name"])
+        name = facts.get("role_name")  # a run may not have come to its role yet
+        self._role = None if name is None else who.read(run.clients, key, name)
         self._key = key
         self._own = policy_name(run.run_id)
-        self._changes = list(_changes(run, self._key_arn, facts["role_name"]))
+        self._changes = list(_changes(run, self._key_arn, name))
 
     @cached_property
     def _operator(self) -> access.Operator:
@@ -126,10 +129,12 @@ class _Case:
     def _then(
         self, request: Request, now: Policies, time: datetime, ours: mending.Ours | None
     ) -> Answer:
-        """By the policies then: as they were within that second, where that refuses."""
+        """By the policies then: of those that may have been in effect, the ones that refuse."""
+        since, until = time - _SECOND, time + 2 * _SECOND
+        changed = {one.time for one in self._changes if since <= one.time <= until}
         answers = [
             access.answered(request, self._at(now, at, of_role=ours is not None), ours)
-            for at in (time + _SECOND, time)
+            for at in (time + _SECOND, *sorted(changed), since)
         ]
         return next((one for one in answers if one.outcome is not Outcome.ALLOWED), answers[0])
 
@@ -203,7 +208,7 @@ _AS_NOW: Final = object()
 """Stands for a policy that the run did not change: it is taken as it is now."""
 
 
-def _changes(run: Run, key_arn: str, role_name: str) -> Iterator[_Change]:
+def _changes(run: Run, key_arn: str, role_name: str | None) -> Iterator[_Change]:
     """What the run changed of the key's policy, its own policy of the role, and grants."""
     for intent, outcome in run.ledger.served():
         asked, before = intent["parameters"], intent["before"]
@@ -258,7 +263,7 @@ def _table(whys: Sequence[Why]) -> Table:
     rows = [row for why in whys for row in _rows(why)]
     assumed = dict.fromkeys(why.assumed for why in whys if why.assumed and why.then is not None)
     if not rows:
-        note = "No refused record was given."
+        note = "No record of a refusal was seen."
     elif assumed:
         note = f"Of a record that tells less: {'; '.join(assumed)}."
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -34,7 +35,9 @@ def test_a_refusal_is_explained_by_the_policies_then_and_now(job: Job) -> None:
     [why] = refused.explained(run, found)
     assert decided(why) == ("DENIED", "DENIED")
     assert why.then is not None
-    assert why.then.why.startswith("neither the key policy nor an identity policy allows kms:Decrypt")
+    assert why.then.why.startswith(
+        "neither the key policy nor an identity policy allows kms:Decrypt"
+    )
     assert str(why.then.mend).startswith("put the statement 'WorkflowKeyUse")
     assert why.then == why.now
 
@@ -53,7 +56,7 @@ def test_a_record_without_parameters_and_one_that_no_policy_refused(job: Job) ->
     run = job.through("03")
     role = run.facts()["role_arn"]
     session = f"arn:aws:sts::{run.identity.account}:assumed-role/{role.rpartition('/')[2]}/b"
-    told = record(principal_arn=session, issuer_arn=role, time=run.now())
+    told = record(principal_arn=session, issuer_arn=role, time=run.now() + timedelta(minutes=1))
     [why, other] = refused.explained(
         run, [told, replace(told, error_code="InvalidCiphertextException")]
     )
@@ -63,6 +66,8 @@ def test_a_record_without_parameters_and_one_that_no_policy_refused(job: Job) ->
     assert other.assumed == (
         "the encryption context is not that of the encryption: no permission is missing"
     )
+    served = replace(told, error_code=None)
+    assert refused.why_refused(run, [served]).note == "No record of a refusal was seen."
     [stranger] = refused.explained(
         run, [replace(told, principal_arn="arn:aws:iam::1:user/x", issuer_arn=None)]
     )
