@@ -44,11 +44,10 @@ def _of_principal(who: Principal) -> dict[str, ContextValue]:
     if who.kind == "service":
         return {"aws:PrincipalIsAWSService": True, "aws:PrincipalServiceName": who.arn}
     keys: dict[str, ContextValue] = {"aws:PrincipalIsAWSService": False}
-    if who.kind == "federated":  # AWS does not say which more there are.
-        return keys
-    keys["aws:PrincipalType"] = _TYPES[who.kind]
-    if who.kind != "anonymous":
-        federated = ":federated-user/" in who.arn
+    federated = ":federated-user/" in who.arn
+    if who.kind in _TYPES:
+        keys["aws:PrincipalType"] = "FederatedUser" if federated else _TYPES[who.kind]
+    if who.kind not in ("anonymous", "federated"):
         keys["aws:PrincipalArn"] = who.arn if federated else who.role_arn or who.arn
     if who.account:
         keys["aws:PrincipalAccount"] = who.account
