@@ -8,10 +8,10 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-polic
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from iamaccess.lint import services
@@ -69,14 +69,15 @@ class Found:
     mend: str
 
 
-error = partial(Found, "error")
-warning = partial(Found, "warning")
-note = partial(Found, "note")
+error = functools.partial(Found, "error")
+warning = functools.partial(Found, "warning")
+note = functools.partial(Found, "note")
 
 Rule = Callable[[Part, Aim, str | None], Iterator[Found]]
 """Of one statement; the last argument is the key's account, as far as it is known."""
 
 
+@functools.lru_cache(maxsize=4096)
 def glob(pattern: str, text: str) -> bool:
     """Whether a pattern with `*` and `?` matches, whatever the letter case."""
     return could_match(pattern.lower(), exactly(text.lower()))
@@ -243,6 +244,9 @@ def _unknown(text: Text, what: str, known: list[str]) -> Found:
 
 def k08(part: Part, aim: Aim, account: str | None) -> Iterator[Found]:
     """A condition key that AWS does not have, or not for these actions."""
+    tests = part.tests()
+    if not tests:
+        return
     literal = [text.value for text in part.texts("Action")]
     known = [
         name
@@ -251,7 +255,7 @@ def k08(part: Part, aim: Aim, account: str | None) -> Iterator[Found]:
         for one, name in services.actions(service).items()
         if glob(pattern, one)
     ]
-    for test in part.tests():
+    for test in tests:
         if services.is_global_key(test.key):
             continue
         place, service = Text(test.pointer, test.key), test.key.partition(":")[0].lower()

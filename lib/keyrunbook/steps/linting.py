@@ -25,7 +25,8 @@ def key_policy(before: str, after: str, key_arn: str, account: str, role_arn: st
     known = key_arn if key_arn.startswith("arn:") else None
     aim = Aim(key_arn=known, account=account, execution_role=role_arn)
     found = lint_key_policy(after, aim)
-    _refuse("key policy", found, lint_key_policy(before, aim))
+    if any(one.severity == "error" for one in found):
+        _refuse("key policy", found, lint_key_policy(before, aim))
     return [f"The key policy, {_told(one)}" for one in found if one.severity != "note"]
 
 
