@@ -21,6 +21,7 @@ from keyrunbook.execution.runs import existing
 from keyrunbook.findings import Findings
 from keyrunbook.ledger import NAME, Ledger
 from keyrunbook.logs import IMAGE_BUILDER_WORD, Wanted, search
+from keyrunbook.logs.athena import of_key
 from keyrunbook.parameters import Parameters, outputs_dir
 from keyrunbook.proof import Searched
 from keyrunbook.proof.claim import KEY_ARN
@@ -215,7 +216,7 @@ def _searched(
         table = AthenaLogs(
             clients, question.source, key.account, key.region, remark=remark(clients)
         )
-        asked = table.search(since, until)
+        asked = table.search(since, until, kinds=of_key(key.id))
         return asked.records, asked.searched, asked.notes
     place = place_of_url(question.source)
     logs = TrailLogs(clients, place, key.account, key.region, remark=remark(clients))

@@ -343,12 +343,107 @@ def test_the_same_token_starts_a_query_once(sandbox: Sandbox) -> None:
     assert started(sandbox, "SELECT 1", ClientRequestToken="u" * 32) != one
 
 
-def test_the_one_workgroup(sandbox: Sandbox) -> None:
+def test_the_workgroup_that_every_account_has(sandbox: Sandbox) -> None:
     athena = sandbox.client("athena")
     (listed,) = athena.list_work_groups()["WorkGroups"]
     group = athena.get_work_group(WorkGroup=listed["Name"])["WorkGroup"]
     assert (group["Name"], group["State"]) == ("primary", "ENABLED")
     assert refusal(lambda: athena.get_work_group(WorkGroup="x"))[0] == "InvalidRequestException"
+
+
+def test_a_workgroup_says_where_results_go_and_whether_its_callers_may(sandbox: Sandbox) -> None:
+    athena = sandbox.client("athena")
+    for name, enforced in (("own", False), ("enforced", True)):
+        place = {"OutputLocation": f"s3://results/{name}/"}
+        configured = {"ResultConfiguration": place, "EnforceWorkGroupConfiguration": enforced}
+        athena.create_work_group(Name=name, Configuration=configured)
+        group = athena.get_work_group(WorkGroup=name)["WorkGroup"]["Configuration"]
+        assert group["ResultConfiguration"] == place
+        assert group["EnforceWorkGroupConfiguration"] is enforced
+
+    def written(name: str, given: dict[str, str]) -> str:
+        query = ended(sandbox, "SELECT 1", WorkGroup=name, ResultConfiguration=given)
+        assert query["WorkGroup"] == name
+        place: str = query["ResultConfiguration"]["OutputLocation"]
+        return place.rpartition("/")[0]
+
+    assert written("own", {}) == "s3://results/own"
+    assert written("own", RESULTS) == "s3://results/queries"
+    assert written("enforced", RESULTS) == "s3://results/enforced"
+    assert [one["Name"] for one in athena.list_work_groups()["WorkGroups"]] == [
+        *("enforced", "own", "primary")
+    ]
+    again = lambda: athena.create_work_group(  # noqa: E731
+        Name="own", Configuration={"EnforceWorkGroupConfiguration": True}
+    )
+    assert refusal(again)[0] == "InvalidRequestException"
+    other = lambda: athena.create_work_group(  # noqa: E731
+        Name="x", Configuration={"BytesScannedCutoffPerQuery": 10**8}
+    )
+    assert refusal(other)[0] == "NotImplemented"
+
+
+def test_what_a_query_in_a_workgroup_may_is_by_that_workgroup(sandbox: Sandbox) -> None:
+    configured = {"ResultConfiguration": RESULTS, "EnforceWorkGroupConfiguration": True}
+    sandbox.client("athena").create_work_group(Name="own", Configuration=configured)
+    query_id = ended(sandbox, "SELECT 1", WorkGroup="own")["QueryExecutionId"]
+    who = sandbox.client("athena", sandbox.user("who", allow("athena:*", GROUP), WRITES))
+    ask = lambda: who.get_query_execution(QueryExecutionId=query_id)  # noqa: E731
+    assert refusal(ask)[0] == "AccessDeniedException"
+
+
+def test_a_table_s_metadata(sandbox: Sandbox) -> None:
+    athena = sandbox.client("athena")
+    table = {"CatalogName": "AwsDataCatalog", "DatabaseName": "default", "TableName": "LOGS"}
+    found = athena.get_table_metadata(**table)["TableMetadata"]
+    types = {one["Name"]: one["Type"] for one in found["Columns"]}
+    assert (found["Name"], found["TableType"]) == ("logs", "EXTERNAL_TABLE")
+    assert types["requestparameters"] == "string"
+    assert types["resources"] == "array<struct<arn:string,accountid:string,type:string>>"
+    assert types["useridentity"].startswith("struct<type:string,arn:string,invokedby:string,")
+    assert found["PartitionKeys"] == [{"Name": "timestamp", "Type": "string"}]
+    told = found["Parameters"]
+    assert told["location"] == PLACE
+    assert told["inputformat"] == tables.INPUT_FORMAT
+    assert {name: told[name] for name in PROPERTIES} == PROPERTIES
+    absent = lambda: athena.get_table_metadata(**{**table, "TableName": "x"})  # noqa: E731
+    assert refusal(absent)[0] == "MetadataException"
+    other = lambda: athena.get_table_metadata(**{**table, "CatalogName": "x"})  # noqa: E731
+    assert refusal(other)[0] == "NotImplemented"
+
+
+@pytest.mark.parametrize("missing", ["athena:GetTableMetadata", "glue:GetTable", None])
+def test_a_table_s_metadata_needs_athena_s_action_and_glue_s(
+    sandbox: Sandbox, missing: str | None
+) -> None:
+    catalog = f"arn:aws:athena:{REGION}:{ACCOUNT}:datacatalog/AwsDataCatalog"
+    glue = f"arn:aws:glue:{REGION}:{ACCOUNT}"
+    through = {"ForAnyValue:StringEquals": {"aws:CalledVia": "athena.amazonaws.com"}}
+    on = [f"{glue}:catalog", f"{glue}:database/default", f"{glue}:table/default/logs"]
+    needed = {
+        "athena:GetTableMetadata": allow("athena:GetTableMetadata", catalog),
+        "glue:GetTable": allow("glue:GetTable", on, Condition=through),
+    }
+    who = sandbox.user("who", *(one for action, one in needed.items() if action != missing))
+    ask = lambda: sandbox.client("athena", who).get_table_metadata(  # noqa: E731
+        CatalogName="AwsDataCatalog", DatabaseName="default", TableName="logs"
+    )
+    if missing is None:
+        assert ask()["TableMetadata"]["Name"] == "logs"
+    else:
+        code, text, _ = refusal(ask)
+        assert (code, missing in text) == ("AccessDeniedException", True)
+
+
+def test_a_row_tells_its_file_where_it_is_asked_for(sandbox: Sandbox) -> None:
+    paths = {path for (path,) in answered(sandbox, 'SELECT DISTINCT "$path" FROM logs')}
+    assert paths == {f"s3://trails/{key}" for key in logs(sandbox)}
+    query_id = ended(sandbox, "SELECT * FROM logs")["QueryExecutionId"]
+    found = sandbox.client("athena").get_query_results(QueryExecutionId=query_id)["ResultSet"]
+    names = [one["Name"] for one in found["ResultSetMetadata"]["ColumnInfo"]]
+    assert "$path" not in names
+    assert names[-1] == "timestamp"
+    assert failed(sandbox, 'SELECT *, "$path" FROM logs').startswith("NotImplemented: ")
 
 
 # --- what fails, and what is refused --------------------------------------------------------------
