@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from keyrunbook.cli import runbook
 from keyrunbook.cli.common import EXIT_STATUSES
 from keyrunbook.parameters import project_dir
@@ -55,6 +57,15 @@ def test_every_option_that_the_readme_shows_exists() -> None:
     shown = {word for line in lines for word in re.findall(r"(?<![\w-])--?[a-z][\w-]*", line)}
     assert len(shown) >= 5
     assert shown <= options(runbook)
+
+
+def test_the_refusal_that_the_readme_explains_is_what_the_command_says() -> None:
+    asked = (ROOT / "docs" / "refusal.json").read_text(encoding="utf-8")
+    done = CliRunner().invoke(runbook, ["access", "decide", "--complete"], input=asked)
+    answer = json.loads(done.stdout)
+    assert (done.exit_code, answer["outcome"]) == (0, "DENIED")
+    shown = "\n".join(f"    {line}" for line in answer["explanation"].splitlines())
+    assert shown in README
 
 
 def test_every_task_that_the_readme_shows_exists() -> None:
