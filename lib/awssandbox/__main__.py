@@ -26,9 +26,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from awssandbox import leftovers
 from awssandbox.clock import Clock
+from awssandbox.keeping import Folder, Keeper, NotKept, State
 from awssandbox.world import DEFAULT_ACCOUNT, DEFAULT_REGION, World, partition_of
 
 if TYPE_CHECKING:
+    from awssandbox.control import Command
     from awssandbox.faults import Faults
 
 CALLED = "AWSSANDBOX_CALLED"
@@ -39,11 +41,61 @@ COULD_NOT_START = 5
 
 def main(words: Sequence[str] | None = None) -> int:
     """Serve as the command line says; returns the exit status."""
+    gc.disable()  # until all is loaded; `_warm` enables it
     options = _options(words)
     _forget_configuration()
     leftovers.remove()
+    try:
+        state, keeper = _kept(options) if options.state else (_new(options), None)
+    except NotKept as error:
+        return _could_not(error.what.removesuffix("."), error.fix)
     with tempfile.TemporaryDirectory(prefix=leftovers.PREFIX) as folder:
-        return _Process(options, Path(folder)).run()
+        return _Process(options, Path(folder), state, keeper).run()
+
+
+def _new(options: argparse.Namespace) -> State:
+    """A sandbox of its own, with an administrator to give out."""
+    world = World(
+        seed=options.seed,
+        clock=Clock(options.clock),
+        event_delay_s=options.event_delay,
+        account=options.account,
+        region=options.region,
+        faults=options.faults,
+    )
+    seeded = options.seed is not None
+    name = world.ids.make("instance", options.account) if seeded else uuid.uuid4().hex
+    return State(world, name[:12], world.iam.administrator(world.account))
+
+
+def _kept(options: argparse.Namespace) -> tuple[State, Keeper]:
+    """The sandbox whose state is in a folder, or a new one; and what keeps it there.
+
+    Raises NotKept where the folder cannot be used, or holds another sandbox than the options ask
+    for.
+    """
+    folder = Folder(options.state)
+    state = folder.read()
+    if state is None:
+        state = _new(options)
+    else:
+        world = state.world
+        others = {
+            "--account": options.account not in (DEFAULT_ACCOUNT, world.account),
+            "--region": options.region not in (DEFAULT_REGION, world.region),
+            "--seed": options.seed is not None,
+            "--clock": options.clock is not None,
+        }
+        if wrong := [name for name, is_other in others.items() if is_other]:
+            raise NotKept(
+                f"{options.state} holds a sandbox already, in account {world.account} and "
+                f"{world.region}; {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} for a "
+                "new one.",
+                "Leave it out, or give another --state.",
+            )
+        world.event_delay_s = options.event_delay
+    state.world.keeper = Keeper(folder, state)
+    return state, state.world.keeper
 
 
 def _forget_configuration() -> None:
@@ -78,6 +130,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--handoff", type=Path, help="file to write for clients, mode 0600")
     parser.add_argument("--handoff-lock", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--faults", type=_faults, metavar="FILE", help="what is to go wrong")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="go on with what is kept there")
     parser.add_argument("--idle-timeout", type=float, metavar="SECONDS")
     parser.add_argument("--until-stdin-closes", action="store_true")
     options = parser.parse_args(words)
@@ -91,6 +144,8 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--port: {options.port} is not a port, 0 to 65535")
     if not 0 <= options.event_delay < 90 * 86400:
         parser.error(f"--event-delay: {options.event_delay} is not a time of 0 s to 90 days")
+    if options.state is not None and options.faults is not None:
+        parser.error("--state and --faults do not go together: what goes wrong is not kept")
     if options.idle_timeout is not None and not options.idle_timeout > 0:
         parser.error(f"--idle-timeout: {options.idle_timeout} is not a number of seconds above 0")
     try:
@@ -134,35 +189,26 @@ def _faults(path: str) -> Faults:
 class _Process:
     """One sandbox from start to end. `folder` holds its socket and certificate until then."""
 
-    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+    def __init__(
+        self, options: argparse.Namespace, folder: Path, state: State, keeper: Keeper | None
+    ) -> None:
         self._options = options
         self._folder = folder
         self._ended = threading.Event()
         self._status = 0
-        self._world = World(
-            seed=options.seed,
-            clock=Clock(options.clock),
-            event_delay_s=options.event_delay,
-            account=options.account,
-            region=options.region,
-            faults=options.faults,
-        )
-        self._instance_id = (
-            uuid.uuid4().hex[:12]
-            if options.seed is None
-            else self._world.ids.make("instance", options.account)[:12]
-        )
+        self._world = state.world
+        self._instance_id = state.instance_id
+        self._keys = state.administrator
+        self._keeper = keeper
 
     def run(self) -> int:
         """Serve until the end."""
-        gc.disable()  # until all is loaded; `_warm` enables it
         from awssandbox.control import Control, write_hand_off
         from awssandbox.server import Application, Server, tls_context
 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
         options = self._options
-        keys = self._world.iam.administrator(self._world.account)
         tls, bundle = tls_context(options.host, self._folder) if options.tls else (None, None)
         application = Application(self._world)
         try:
@@ -173,10 +219,10 @@ class _Process:
             )
         public = {
             "endpoint_url": server.url,
-            "region": options.region,
-            "account": options.account,
-            "access_key_id": keys.access_key_id,
-            "secret_access_key": keys.secret_access_key,
+            "region": self._world.region,
+            "account": self._world.account,
+            "access_key_id": self._keys.access_key_id,
+            "secret_access_key": self._keys.secret_access_key,
             "ca_bundle": None if bundle is None else str(bundle),
         }
         socket = self._folder / leftovers.SOCKET
@@ -185,6 +231,8 @@ class _Process:
         except OSError as error:
             server.stop()
             return _could_not(f"{socket}: {error}", "Set TMPDIR to a shorter path.")
+        if self._keeper is not None:
+            self._keeper.start()
         control.start()
         threading.Thread(target=server.serve, name="http", daemon=True).start()
         hand_off = {
@@ -211,6 +259,8 @@ class _Process:
             self._forget(options.handoff)
             control.server_close()
             server.stop()
+            if self._keeper is not None:
+                self._keeper.end()
         return self._status
 
     def _wait(self, application: Any) -> None:
@@ -277,6 +327,8 @@ class _Process:
         def faults(asked: Mapping[str, Any]) -> Mapping[str, Any]:
             from awssandbox.faults import Faults, parse
 
+            if self._keeper is not None:
+                raise ValueError("a sandbox whose state is kept takes no faults")
             rules = parse(json.dumps(asked.get("rules")))
             with self._world.lock:
                 schedule = self._world.faults or Faults(())
@@ -284,12 +336,21 @@ class _Process:
                 self._world.faults = schedule
             return {"rules": len(rules), "matched_before": matched}
 
+        def kept(change: Command) -> Command:
+            def carry_out(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+                answer = change(asked)
+                if self._keeper is not None:
+                    self._keeper.save()
+                return answer
+
+            return carry_out
+
         return {
             "status": status,
             "stop": stop,
-            "advance": advance,
+            "advance": kept(advance),
             "faults": faults,
-            "new-account": new_account,
+            "new-account": kept(new_account),
         }
 
 

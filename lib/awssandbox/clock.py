@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -40,6 +41,14 @@ class Clock:
         elapsed = timedelta(seconds=time.monotonic() - self._origin_s)
         with self._lock:
             return self._start + elapsed + self._advanced
+
+    def __getstate__(self) -> dict[str, datetime]:
+        return {"now": self.now(), "real": real_now()}
+
+    def __setstate__(self, kept: Mapping[str, datetime]) -> None:
+        """A clock that was kept goes on as if it had run meanwhile."""
+        meanwhile = max(real_now() - kept["real"], timedelta())
+        self.__init__(min(kept["now"] + meanwhile, LATEST - timedelta(microseconds=1)))  # type: ignore[misc]
 
     def advance(self, by: timedelta) -> datetime:
         """Move the clock forward and return the new time.

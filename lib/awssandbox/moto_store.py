@@ -32,6 +32,17 @@ _lock = threading.RLock()
 """One for all stores, since moto's services look into each other's."""
 
 
+_stores: list[Store] = []
+"""Those that were made."""
+
+
+def write_back() -> None:
+    """Have each sandbox hold what it has in moto's stores, as it is now."""
+    with _lock:
+        for store in _stores:
+            store.write_back()
+
+
 class Kept:
     """What one sandbox has in a store, while another sandbox works with it."""
 
@@ -53,6 +64,7 @@ class Store:
         self._parts: tuple[MutableMapping[Any, Any], ...] = (first, *more)
         self._app = create_backend_app(service)
         self._holder: Kept | None = None
+        _stores.append(self)
         for part in self._parts:
             part.clear()  # making the application made an account
 
@@ -61,13 +73,17 @@ class Store:
         """The store with what `kept` has; what it held before is kept with its owner."""
         with _lock:
             if self._holder is not kept:
-                if self._holder is not None:
-                    self._holder.parts = tuple(dict(part) for part in self._parts)
+                self.write_back()
                 for number, part in enumerate(self._parts):
                     part.clear()
                     part.update(kept.parts[number] if kept.parts else {})
                 self._holder = kept
             yield
+
+    def write_back(self) -> None:
+        """Have who works with the store hold what is in it."""
+        if self._holder is not None:
+            self._holder.parts = tuple(dict(part) for part in self._parts)
 
     def call(
         self, account: str, region: str, operation: str, parameters: Mapping[str, Any]

@@ -59,7 +59,18 @@ def respond(world: World, request: HttpRequest, connection: Connection) -> HttpR
         return _error(service, in_words_of(service.protocol, refusal), request_id)
     if world.faults is not None:
         return _with_faults(world, world.faults, service, request, caller, signature.region)
-    return served(world, service.name, request, caller, signature.region)
+    answer = served(world, service.name, request, caller, signature.region)
+    if world.keeper is not None:
+        world.keeper.note(read_only=_only_reads(service, request))
+    return answer
+
+
+def _only_reads(service: Service, request: HttpRequest) -> bool:
+    try:
+        name = protocol.operation_of(service.model, request).name
+    except AwsError:
+        return True  # it was refused
+    return name not in service.operations or service.operations[name].read_only
 
 
 def _with_faults(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from awssandbox.call import Call, Caller
     from awssandbox.faults import Faults
     from awssandbox.forward import ServiceAccess
+    from awssandbox.keeping import Keeper
     from awssandbox.kms.principals import Directory
     from awssandbox.moto_iam import Iam, IamPrincipal
     from awssandbox.moto_s3 import Buckets
@@ -48,6 +49,8 @@ class World:
 
     `faults` is what goes wrong by schedule, None for nothing.
 
+    `keeper` writes the state to disk, None where it ends with the process.
+
     `lock` is held around each served call, those that services make in process included.
     """
 
@@ -69,6 +72,11 @@ class World:
         self.partition = partition_of(region)
         self.lock = threading.RLock()
         self._states: dict[tuple[type, str, str], object] = {}
+        self.keeper: Keeper | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """What is kept of it; what keeps it is not."""
+        return {**self.__dict__, "keeper": None}
 
     def state(self, kind: Callable[[], State], account: str, region: str) -> State:
         """The state of class `kind` in an account and Region, made on first use."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +37,12 @@ class Query:
     scanned: int = 0
     result: Result | None = None
     running: Any = None
+
+    def __reduce__(self) -> Any:
+        """What is kept of a query: one that runs has failed when the sandbox goes on."""
+        kept = replace(self, running=None)
+        kept.end("FAILED", self.submitted, "The sandbox ended while the query ran.")
+        return Query, tuple(getattr(kept, one.name) for one in fields(kept))
 
     def end(self, state: str, now: datetime, reason: str | None = None) -> None:
         """Let the query have ended, unless it has already."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 import iamaccess
@@ -70,14 +71,14 @@ def identify(principal: str, directory: Directory) -> tuple[str, str | None]:
 
 def shown_as(unique_ids: Mapping[str, str], directory: Directory) -> Callable[[str], str]:
     """Maps each ARN of `unique_ids` to itself while it is the same principal's, else to the id."""
+    return partial(_shown, unique_ids, directory)
 
-    def shown(principal: str) -> str:
-        unique_id = unique_ids.get(principal)
-        if unique_id is None or directory.unique_id(principal) == unique_id:
-            return principal
-        return unique_id
 
-    return shown
+def _shown(unique_ids: Mapping[str, str], directory: Directory, principal: str) -> str:
+    unique_id = unique_ids.get(principal)
+    if unique_id is None or directory.unique_id(principal) == unique_id:
+        return principal
+    return unique_id
 
 
 def statements(document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -22,11 +22,18 @@ Exit status:
 @click.option(
     "--outputs", type=click.Path(path_type=Path), metavar="DIR", help="Where runs' folders go."
 )
-def lab(port: int | None, no_browser: bool, outputs: Path | None) -> None:
-    """Open the notebooks in JupyterLab, with a sandbox that lives as long as it does.
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
+    metavar="DIR",
+    help="Where the sandbox's state is kept. Default: .sandbox in the outputs folder.",
+)
+def lab(port: int | None, no_browser: bool, outputs: Path | None, state: Path | None) -> None:
+    """Open the notebooks in JupyterLab, with a sandbox that goes on where it ended last time.
 
     Begin with 00_preflight.ipynb; each notebook names the next. Notebooks opened one after another
-    share a run. JupyterLab serves this machine only.
+    share a run. JupyterLab serves this machine only. To begin anew, move the folder of --state
+    away.
     """
     from keyrunbook import sandboxes
     from keyrunbook.execution.lab import serve
@@ -39,7 +46,8 @@ def lab(port: int | None, no_browser: bool, outputs: Path | None) -> None:
         raise click.exceptions.Exit(
             serve(notebooks_dir(), environment, port=port, browser=not no_browser)
         )
-    with sandboxes.start_private(sandboxes.TLS) as own:
+    kept = ("--state", str(state or folder / ".sandbox"))
+    with sandboxes.start_private(sandboxes.TLS, *kept) as own:
         own.ready()
         environment |= own.environment()
         status = serve(notebooks_dir(), environment, port=port, browser=not no_browser)

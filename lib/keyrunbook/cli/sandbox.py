@@ -39,6 +39,12 @@ Exit status:
     metavar="FILE",
     help="What is to go wrong, and when: see docs/faults.md.",
 )
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, resolve_path=True),
+    metavar="DIR",
+    help="Keep its state in this folder, and go on with what is there: also after it was killed.",
+)
 @click.option("--account", metavar="ID", help="Account number, 12 digits.")
 @click.option("--region", metavar="REGION", help="Region of the credentials' clients.")
 @click.option("--status", "command", flag_value="status", help="Tell about the running one.")
@@ -60,7 +66,8 @@ def sandbox(command: str | None, advance: str | None, **options: Any) -> None:
     It speaks AWS's protocols to any client that is given its endpoint: boto3, the aws command,
     Terraform. Image Builder workflows, KMS, STS, IAM and CloudTrail's LookupEvents, each call
     authorised by IAM and key policies as AWS does it, each leaving a CloudTrail record. It is not
-    AWS: nothing is built, nothing is kept after its end, nothing costs anything.
+    AWS: nothing is built, nothing costs anything, and nothing is kept after its end but in the
+    folder of --state, which is for you alone and for the versions that wrote it.
 
     When ready it prints one JSON line: endpoint_url, region, account, access_key_id,
     secret_access_key, ca_bundle. The credentials are those of an administrator, not of root, and
@@ -69,6 +76,7 @@ def sandbox(command: str | None, advance: str | None, **options: Any) -> None:
     \b
     Examples:
       runbook sandbox --port 4566
+      runbook sandbox --state ~/sandbox
       runbook sandbox --status
       runbook sandbox --advance 15m
       runbook sandbox --new-account
