@@ -23,13 +23,15 @@ RED: Final = "#b42318"
 GREY: Final = "#6e7781"
 
 _DPI: Final = 110
+_EDGE_INCHES: Final = 0.12
 
 
 def card(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     """An empty picture of that size in inches, without frame and scales, under its title."""
-    from keyrunbook.show.drawing import Figure
+    from keyrunbook.show.drawing import ConstrainedLayoutEngine, Figure
 
-    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
+    edges = ConstrainedLayoutEngine(w_pad=_EDGE_INCHES, h_pad=_EDGE_INCHES)
+    figure = Figure(figsize=(width, height), facecolor="white", layout=edges)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
     axes.set_xticks([])

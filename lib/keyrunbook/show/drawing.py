@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 
-__all__ = ["Figure"]
+__all__ = ["ConstrainedLayoutEngine", "Figure"]
 
 _first = "matplotlib" not in sys.modules
 _backend = os.environ.pop("MPLBACKEND", None)
@@ -19,6 +19,7 @@ try:
     import matplotlib
     import matplotlib.backends.backend_agg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 finally:
     if _backend is not None:
         os.environ["MPLBACKEND"] = _backend

@@ -130,13 +130,14 @@ class Records:
         counts = choice("Counts", [one.counts for one in self.shown])
         words = widgets.Text(description="Contains", placeholder="any text", continuous_update=True)
         table = widgets.HTML()
-        opened = widgets.Dropdown(description="Open")
+        opened = widgets.Dropdown(description="Open", layout=widgets.Layout(width="30em"))
         record = widgets.HTML()
 
         def show_table(_: Any = None) -> None:
             chosen = self.filtered(event.value, counts.value, words.value.strip())
             table.value = chosen.table.html()
             opened.options = [("no record", None), *_choices(chosen.shown)]
+            opened.index = 0
 
         def show_record(change: Mapping[str, Any]) -> None:
             one = change["new"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIGNS: Final = {Became.USED: "✓", Became.REFUSED: "✗", Became.FAILED: "✗", Became.DRY_RUN: "–"}
-_COLUMNS: Final = ("outcome", "operation", "for", "by", "through", "times", "first", "last")
+_COLUMNS: Final = ("outcome", "operation", "for", "by", "times", "first", "last")
 _MOST_ROWS: Final = 12
 _MOST_NUMBERED: Final = 31
 _ROW_INCHES: Final = 0.62
@@ -45,9 +45,8 @@ def _row(line: Line, more: str = "") -> tuple[str, ...]:
     return (
         f"{_SIGNS[line.became]} {line.outcome}{more}",
         line.operation,
-        line.purpose,
-        _short(line.who),
-        line.via,
+        line.purpose.replace("/", " ", 1),  # a table breaks lines at spaces
+        f"{_short(line.who)} {'' if line.via == 'directly' else 'through '}{line.via}",
         str(line.count),
         f"{line.first:%Y-%m-%dT%H:%M:%SZ}",
         f"{line.last:%Y-%m-%dT%H:%M:%SZ}",

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from keyrunbook.ledger import facts_of
-from keyrunbook.proof import GENERATE
+from keyrunbook.proof import ARN_KEY, GENERATE
 from keyrunbook.records import IMAGE_BUILDER
 from keyrunbook.show.timeline import Became, Mark, Row, Timeline
 from keyrunbook.steps.encrypt_workflow import CREATE_WORKFLOW, GET_WORKFLOW
@@ -38,6 +38,7 @@ def note(run: Run, records: Iterable[tuple[Record, bool, datetime]]) -> None:
             "time": record.time.isoformat(),
             "caller": record.caller,
             "invoked_by": record.invoked_by,
+            "for": (record.encryption_context or {}).get(ARN_KEY),
             "became": _became(record, counts),
             "seen": at.isoformat(timespec="milliseconds"),
         }
@@ -56,14 +57,18 @@ def timeline(entries: Sequence[Entry], title: str) -> Timeline:
     """What the run did, in order, and what CloudTrail showed it of that."""
     opened = next((one for one in entries if one["kind"] == "opened"), None)
     skew = CLOCK_SKEW["aws" if opened is None else opened["target"]]
-    role = [facts["role_arn"] for one in entries if (facts := facts_of(one)).get("role_arn")][-1:]
+    facts = {name: value for one in entries for name, value in facts_of(one).items()}
+    ours = {None, str(facts.get("workflow_arn")).rpartition("/")[0] + "/*"}
     calls = _calls(entries)
     marks: dict[int, list[Mark]] = {}
     strangers = []
     for one in _noted(entries):
         mark = Mark(one["name"], one["became"], moment(one["time"]), moment(one["seen"]))
-        at = _call_of(one, calls, marks, skew, by_role=one["caller"] in role)
-        if at is None:
+        at = None
+        if one["invoked_by"] == IMAGE_BUILDER and one["for"] in ours:
+            by_role = one["caller"] == facts.get("role_arn")
+            at = _call_of(one, calls, marks, skew, by_role=by_role)
+        if at is None:  # such as a rehearsal's dry run, or another workflow's
             strangers.append(Row("", mark.time, (mark,)))
         else:
             marks.setdefault(at, []).append(mark)
@@ -123,8 +128,6 @@ def _call_of(
     What it does as the execution role is of the last build that had begun by then, and that came
     out so.
     """
-    if record["invoked_by"] != IMAGE_BUILDER:  # such as a rehearsal's dry run
-        return None
     time = moment(record["time"])
     if by_role:
         otherwise = record["became"] == "refused"

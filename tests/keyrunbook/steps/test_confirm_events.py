@@ -197,10 +197,11 @@ def test_the_pictures_tell_what_counts(job: Job) -> None:
         "- imagebuilder:GetWorkflow at T → CloudTrail: Decrypt (set aside) at T, seen by T",
     ]
     assert all(mark.delay_s < 30 for row in timeline.rows for mark in row.marks)
-    version = f"workflow/build/{job.given['workflow_name']}/1.0.0/*"
-    assert [row[:6] for row in confirm_events.used_by(verdict).rows] == [
-        ("✓ used", "Decrypt", version, "user/administrator", IMAGE_BUILDER, "2"),
-        ("✓ used", "GenerateDataKey", version, "user/administrator", IMAGE_BUILDER, "1"),
+    caller = f"user/administrator through {IMAGE_BUILDER}"
+    version = f"workflow build/{job.given['workflow_name']}/1.0.0/*"
+    assert [row[:5] for row in confirm_events.used_by(verdict).rows] == [
+        ("✓ used", "Decrypt", version, caller, "2"),
+        ("✓ used", "GenerateDataKey", version, caller, "1"),
     ]
     [agrees] = confirm_events.last_use(run, verdict)
     assert agrees.status == "pass", agrees.evidence

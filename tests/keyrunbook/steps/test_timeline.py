@@ -11,6 +11,7 @@ from keyrunbook.steps.timeline import timeline
 
 T0 = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 ROLE = "arn:aws:iam::111122223333:role/Builder"
+VERSION = "arn:aws:imagebuilder:us-west-2:111122223333:workflow/build/mine/1.0.0"
 OPERATOR = "arn:aws:iam::111122223333:user/jo"
 CREATE, GET, BUILD = (
     "imagebuilder:CreateWorkflow",
@@ -45,6 +46,7 @@ def record(name: str, second: int, became: str = "counts", **more: Any) -> Entry
         "time": at(second),
         "caller": OPERATOR,
         "invoked_by": IMAGE_BUILDER,
+        "for": f"{VERSION}/*",
         "became": became,
         "seen": at(second + 3),
         **more,
@@ -56,7 +58,8 @@ def noted(*records: Entry) -> Entry:
 
 
 def opened(target: str = "sandbox") -> list[Entry]:
-    facts = {"kind": "facts", "facts": {"role_arn": ROLE}, "time": at(0)}
+    known = {"role_arn": ROLE, "workflow_arn": f"{VERSION}/1"}
+    facts = {"kind": "facts", "facts": known, "time": at(0)}
     return [{"kind": "opened", "target": target, "time": at(0)}, facts]
 
 
@@ -103,9 +106,14 @@ def told(*entries: Entry | list[Entry]) -> list[tuple[str, list[str]]]:
             id="somebody's own call is none of Image Builder's",
         ),
         pytest.param(
+            [read(2), noted(record("Decrypt", 1, "set aside", **{"for": f"{VERSION[:-1]}1/*"}))],
+            [(GET, []), ("", ["Decrypt (set aside)"])],
+            id="another workflow's record is none of this run's",
+        ),
+        pytest.param(
             [
                 *(build(4, True), build(4.5, True), build(4.9, False), build(5, True)),
-                noted(record("Decrypt", 4, "refused", caller=ROLE)),
+                noted(record("Decrypt", 4, "refused", caller=ROLE, **{"for": None})),
             ],
             [(BUILD, []), (BUILD, []), (BUILD, ["Decrypt (refused)"]), (BUILD, [])],
             id="a refusal is of the build that was refused, not of one in the same second",
