@@ -271,11 +271,76 @@ def test_a_role_made_again_is_another_principal(setting: Setting) -> None:
     assert setting.attempt() == "allowed"
 
 
-def test_a_policy_that_cannot_be_judged_is_refused_by_its_element(setting: Setting) -> None:
-    """Never decided silently: the answer names what the sandbox does not imitate."""
+CHANGED = {
+    "a letter of the context": (None, {"aws:imagebuilder:arn": workflow(kind="workfow/build")}),
+    "a digit of the context's account": (
+        None,
+        {"aws:imagebuilder:arn": workflow(account="111122223334")},
+    ),
+    "the account in the condition": (
+        {
+            "Condition": {
+                "StringLike": {
+                    "kms:EncryptionContext:aws:imagebuilder:arn": PATTERN.replace(
+                        ACCOUNT, "444455556666"
+                    )
+                }
+            }
+        },
+        None,
+    ),
+    "Deny for Allow": ({"Effect": "Deny"}, None),
+    "…:key/ for the Resource": ({"Resource": f"arn:aws:kms:*:{ACCOUNT}:key/"}, None),
+}
+
+
+@pytest.mark.parametrize("path", ["key policy", "role policy"])
+def test_one_change_of_the_page_s_statements_and_the_role_is_refused(
+    setting: Setting, path: str
+) -> None:
+    """The words of the refusal tell an explicit Deny, which no other statement outweighs."""
+
+    def put(changed: dict[str, Any]) -> None:
+        if path == "key policy":
+            setting.key_policy(ADMINISTRATORS, {**step_1(setting.role), **changed})
+        else:
+            setting.role_policy({**step_2(setting.key), **changed})
+
+    put({})
+    assert setting.attempt() == "allowed"
+    for what, (changed, context) in CHANGED.items():
+        put(changed or {})
+        with pytest.raises(ClientError) as refusal:
+            setting.as_role().generate_data_key(
+                KeyId=setting.key, NumberOfBytes=32, EncryptionContext=context or own()
+            )
+        error = refusal.value.response["Error"]
+        assert error["Code"] == "AccessDeniedException", what
+        assert ("explicit deny" in error["Message"]) is (what == "Deny for Allow"), what
+
+
+@pytest.mark.parametrize(
+    ("condition", "answer"),
+    [
+        ({"DateLessThan": {"aws:CurrentTime": "2100-01-01T00:00:00Z"}}, "allowed"),
+        ({"DateLessThan": {"aws:CurrentTime": "2000-01-01T00:00:00Z"}}, "AccessDeniedException"),
+        ({"NumericGreaterThan": {"aws:EpochTime": "946684800"}}, "allowed"),
+        ({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, "allowed"),
+        ({"NotIpAddress": {"aws:SourceIp": ["127.0.0.0/8"]}}, "AccessDeniedException"),
+    ],
+)
+def test_conditions_on_time_and_address(
+    setting: Setting, condition: dict[str, Any], answer: str
+) -> None:
+    setting.key_policy(ADMINISTRATORS, {**step_1(setting.role), "Condition": condition})
+    assert setting.attempt() == answer
+
+
+def test_what_aws_does_not_document_is_refused_by_its_element(setting: Setting) -> None:
+    """Never decided silently: which moment a date alone is, AWS does not say."""
     dated = {
         **step_1(setting.role),
-        "Condition": {"DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}},
+        "Condition": {"DateLessThan": {"aws:CurrentTime": "2030-01-01"}},
     }
     setting.key_policy(ADMINISTRATORS, dated)
     with pytest.raises(ClientError) as refusal:
