@@ -546,7 +546,7 @@ def _place(layer: Layer, statement: StatementRef, action: str) -> str:
     if layer == "grant":
         return f"{noun} {statement.policy}"
     policy = statement.policy.rpartition("/")[2]  # of a managed policy this is its name
-    named = noun if policy in ("", noun) else f"{noun} {policy!r}"
+    named = policy if noun in policy else f"{noun} {policy!r}" if policy else noun
     return f"{named}, statement {_name(statement)}"
 
 

@@ -119,6 +119,9 @@ class RunPlan:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     ended: int = 0
 
+    def __iter__(self) -> Iterator[Change]:
+        return (change for plan in self.plans for change in plan)
+
     def __len__(self) -> int:
         return sum(map(len, self.plans))
 

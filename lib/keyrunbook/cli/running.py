@@ -226,6 +226,7 @@ def plan(
     from keyrunbook.parameters import outputs_option
     from keyrunbook.session import open_step
     from keyrunbook.show import tables
+    from keyrunbook.show.access import policy_changes
     from keyrunbook.steps import STEPS
     from keyrunbook.steps.planning import plan_steps
 
@@ -258,6 +259,7 @@ def plan(
         click.echo(json.dumps(whole, indent=2, ensure_ascii=False))
         return
     click.echo(tables.run_plan_table(planned).text() + "\n")
+    click.echo(policy_changes(planned).text() + "\n")
     click.echo(tables.banner_note(run), nl=bool(tables.banner_note(run)))
     click.echo(f"account: {run.identity.account}, Region {run.region}\nas:      {run.identity.arn}")
     click.echo(f"run id:  {found}\ndigest:  {name}")

@@ -18,6 +18,7 @@ from keyrunbook.findings import Finding, Findings
 from keyrunbook.parameters import Parameters, outputs_option
 from keyrunbook.plan import Applied, Plan
 from keyrunbook.session import Run, open_step
+from keyrunbook.show.access import policy_changes
 from keyrunbook.show.tables import (
     Table,
     applied_table,
@@ -140,7 +141,7 @@ def carry_out(
         "applied": False,
         "findings": [],
     }
-    for table in (*shown, run_plan_table(approval.plan_of(run, plan))):
+    for table in (*shown, run_plan_table(approval.plan_of(run, plan)), policy_changes(plan)):
         say(table.text() + "\n")
     if plan.changes and _waits(run, plan):
         report["digest"] = approval.store(run, approval.plan_of(run, plan))

@@ -7,7 +7,7 @@ keyboard, for screen readers and where nothing hovers, in a table that opens bel
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +21,7 @@ from keyrunbook.show.tables import SIGNS, Table, matrix_note, matrix_table
 
 if TYPE_CHECKING:
     from keyrunbook.access import Cell, Matrix
-    from keyrunbook.plan import Plan
+    from keyrunbook.plan import Change
 
 _COLOURS: Final = {
     Outcome.ALLOWED: "#2e8540",
@@ -92,17 +92,16 @@ def _answer(cell: Cell | None) -> str:
     )
 
 
-def policy_changes(plan: Plan) -> Table:
+def policy_changes(plan: Iterable[Change]) -> Table:
     """What a plan would change in policies, statement by statement, in words and as lines.
 
     A statement that stays as it is says so: it is somebody's, and nothing happens to it.
     """
     rows = []
     for change in plan:
-        if "policy" not in change.keep:
-            continue
+        before = change.keep.get("policy")
         after = next((change.parameters[n] for n in POLICIES if n in change.parameters), None)
-        for one in wording.changes(_document(change.keep["policy"]), _document(after)):
+        for one in wording.changes(_document(before), _document(after)):
             said = one.after or one.before or {}
             lines = "\n".join(one.lines())
             rows.append((change.call, one.name, _KINDS[one.kind], wording.in_words(said), lines))

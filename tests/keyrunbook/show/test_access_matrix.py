@@ -90,10 +90,12 @@ def test_a_plan_s_changes_of_policies() -> None:
     gone = Change("iam", "delete_role_policy", {}, "", "", keep={"policy": {"Statement": [ours]}})
     new = Change("iam", "put_role_policy", {"PolicyDocument": "{}"}, "", "", keep={"policy": None})
     other = Change("kms", "create_alias", {}, "", "")
-    table = policy_changes(Plan("x", (put, gone, new, other)))
+    made = Change("kms", "create_key", {"Policy": json.dumps(before)}, "", "")
+    table = policy_changes(Plan("x", (put, gone, new, other, made)))
     assert [row[:4] for row in table.rows] == [
         ("kms:PutKeyPolicy", "Theirs", "= kept", "allows a on *"),
         ("kms:PutKeyPolicy", "Ours", "+ added", "allows b on *"),
         ("iam:DeleteRolePolicy", "Ours", "− removed", "allows b on *"),
+        ("kms:CreateKey", "Theirs", "+ added", "allows a on *"),
     ]
     assert policy_changes(Plan("x", (other,))).note == "No policy changes."
