@@ -109,8 +109,13 @@ def test_a_policy_that_locks_its_operator_out_is_not_sent(run: Run) -> None:
     printed = {"Version": "2012-10-17", "Statement": [printed_administrators_statement(ACCOUNT)]}
     before = len(run.clients("kms").list_keys()["Keys"])
     locked = Change("kms", "create_key", {"Policy": to_text(printed)}, why="x", undo="x")
-    with pytest.raises(LockOut):
+    with pytest.raises(LockOut) as refused:
         mutate.apply(run, Plan(STEP, (MAKE, locked)))
+    assert "no statement of the key policy allows kms:PutKeyPolicy to this" in refused.value.what
+    assert refused.value.fix == (
+        "It could with this: in the key policy, statement 'Allow access for key administrators': "
+        f'Resource "*" in place of "arn:aws:kms:*:{ACCOUNT}:key/".'
+    )
     assert run.ledger.of_kind("intent") == []
     assert len(run.clients("kms").list_keys()["Keys"]) == before
 
