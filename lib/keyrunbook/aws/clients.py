@@ -213,6 +213,12 @@ def _models(data_path: str | None) -> Loader:
     return create_loader(data_path)
 
 
+def read_ahead(*services: str) -> None:
+    """Read the models of services, so that nobody waits for them when a client is made."""
+    for name in services:
+        _models(None).load_service_model(name, "service-2")
+
+
 def _session(
     core: botocore.session.Session, models: Loader, region: str | None = None
 ) -> boto3.Session:

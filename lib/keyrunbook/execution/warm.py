@@ -25,7 +25,7 @@ PRELOADED = (
     *(f"keyrunbook.steps.{name.partition('_')[2]}" for name in STEPS),
 )
 # Imported beside the first notebooks, which mostly wait for answers, and wanted by a later one.
-LATER = ("keyrunbook.show.drawing",)
+LATER = ("keyrunbook.aws.ahead", "keyrunbook.show.drawing")
 
 
 @dataclass(frozen=True, slots=True)
