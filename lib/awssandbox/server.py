@@ -104,8 +104,9 @@ class Server(wsgi.Server):
         super().__init__(
             (loopback(host), port), application, numthreads=THREADS, server_name="awssandbox"
         )
-        # A client keeps its connection between calls, so that not each one costs a hand-shake.
-        self.timeout = 60
+        # A client keeps its connection between calls, so that not each one costs a hand-shake. A
+        # run has more clients than the ten whose connections cheroot keeps by default.
+        self.timeout, self.keep_alive_conn_limit = 60, 512
         # Seconds between two looks at idle connections, and at whether it is to end.
         self.expiration_interval = 0.1
         self.nodelay = True

@@ -31,6 +31,7 @@ from typing import Any
 import botocore.httpsession
 import botocore.session
 import nbformat
+from keyrunbook import sandboxes
 from keyrunbook.aws.clients import sandbox_clients
 from keyrunbook.aws.reading import WORDS, reads
 from keyrunbook.execution import warm
@@ -152,12 +153,23 @@ def job(order: dict[str, Any], report: Path) -> None:
     report.write_text(json.dumps({"points": points.names, "states": points.states, "error": error}))
 
 
+def read_models(handoff: Path) -> None:
+    """Have the SDK read its models, which every process that is forked then has."""
+    there = sandboxes.read(handoff)
+    assert there is not None
+    clients = sandbox_clients(there)
+    for service in WORDS:
+        clients(service)
+
+
 def serve() -> None:
     """One forked process for each order."""
     for name in (*warm.PRELOADED, *warm.LATER):
         importlib.import_module(name)
-    for line in sys.stdin:
+    for number, line in enumerate(sys.stdin):
         order = json.loads(line)
+        if number == 0:
+            read_models(Path(order["sandbox"]))
         report = Path(order["report"])
         report.unlink(missing_ok=True)
         if (pid := os.fork()) == 0:
