@@ -57,6 +57,9 @@ BY_ATHENA = ["--source", "athena:cloudtrail", "--athena-output", ANSWERS]
         ([*CLAIM, "--source", "trail:"], "names no trail"),
         ([*CLAIM, "--source", "trail", "--athena-seconds", "5"], "is not Athena"),
         ([*CLAIM, "--source", "athena:logs", "--athena-gigabytes", "0"], "--athena-gigabytes"),
+        ([*CLAIM, "--source", "athena:logs", "--athena-gigabytes", "nan"], "is no limit"),
+        ([*CLAIM, "--source", "athena:logs", "--athena-gigabytes", "inf"], "is no limit"),
+        ([*CLAIM, "--source", "athena:logs", "--athena-output", "answers"], "'answers', is not of"),
         ([*CLAIM, "--lookup-calls", "0"], "--lookup-calls"),
         ([*CLAIM, "--source", "no-such-folder"], "no-such-folder"),
         ([*CLAIM, "--source", "s3:/trails"], "s3:/trails"),
@@ -673,8 +676,8 @@ def told(stderr: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
             watch.files(done, 3)
             watch.waiting(Waited(float(done), 3.0, done + 1, over=done == 3))
             watch.query(Waited(float(done), 3.0, done + 1, "5 bytes read"))
-        watch.calls(300)
-        watch.calls(3)
+        for calls in (300, 300, 3):
+            watch.calls(calls)
     return stderr.getvalue()
 
 

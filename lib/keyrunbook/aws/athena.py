@@ -16,6 +16,8 @@ Source: https://docs.aws.amazon.com/athena/latest/ug/querying-finding-output-fil
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -67,7 +69,7 @@ class How:
 
     `output` is ``s3://…``, None for the workgroup's own place. `most_gigabytes` (10⁹ bytes) is the
     most that a query may read, by the estimate; `limit_s` how long it may run, asked every
-    `interval_s` seconds.
+    `interval_s` seconds. Raises ParameterError for a limit that is none, and another place.
     """
 
     workgroup: str = WORKGROUP
@@ -75,6 +77,19 @@ class How:
     most_gigabytes: float = 100
     limit_s: float = 900
     interval_s: float = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.most_gigabytes < math.inf:  # of what is no number both are false
+            raise ParameterError(
+                f"most_gigabytes = {self.most_gigabytes} is no limit.",
+                "Give a number of gigabytes above 0 (--athena-gigabytes).",
+            )
+        if self.output is not None and not re.match(r"s3://[a-z0-9]", self.output):
+            raise ParameterError(
+                f"The place of Athena's answers, {self.output!r}, is not of the form "
+                "s3://bucket/prefix.",
+                "Give a bucket that you may write to (--athena-output).",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,7 @@ class LookupSource:
     ) -> None:
         self.name = f"CloudTrail Event history of {account} in {region}{remark}"
         self._client = client
+        self._region = region
         self._clock = clock
         self._max_calls = max_calls
         self._estimated = estimated
@@ -238,7 +239,8 @@ class LookupSource:
     def search(self, spans: Sequence[Span]) -> Found:
         """Ask for each of `spans`, page by page, and say how far they were answered.
 
-        A span is incomplete when it reaches back further than Event history does, when the cap
+        A span is incomplete when it reaches back further than Event history does, when its service
+        has its events in another Region, when the cap
         of calls was met, or would surely be, or when it held a record that could not be read; such
         records are in `Searched.malformed`. How many calls it takes is estimated by the pages that
         were read: the more of a span's time they cover, the fewer are left. A record that is found
@@ -250,7 +252,7 @@ class LookupSource:
             ValueError: a span of every record, which LookupEvents cannot be asked for.
         """
         search = _Search(self._client, self._clock(), self._max_calls, self._estimated)
-        search.all(spans)
+        search.all(spans, self._region)
         records = sorted(
             (record for same_id in search.records.values() for record in same_id),
             key=lambda record: (record.time, record.event_id),
@@ -331,9 +333,9 @@ class _Search:
         self._max_calls = max_calls
         self._estimated = estimated
 
-    def all(self, spans: Sequence[Span]) -> None:
+    def all(self, spans: Sequence[Span], region: str) -> None:
         """Ask for all of them, or say of which not, and why."""
-        asked = [_Asked(span, since) for span in spans if (since := self._reached(span))]
+        asked = [_Asked(span, since) for span in spans if (since := self._reached(span, region))]
         if len(asked) > self._max_calls:
             return self._stop(asked, f"needs {len(asked)} calls or more")
         for one in asked:
@@ -350,10 +352,13 @@ class _Search:
                 self._page(one)
         return None
 
-    def _reached(self, span: Span) -> datetime | None:
+    def _reached(self, span: Span, region: str) -> datetime | None:
         """When to begin with a span; None where all of it is out of reach."""
         if span.value is None:
             raise ValueError("LookupEvents is asked for one event name or event source at a time")
+        if span.attribute == "EventSource" and (home := recorded_in(span.value, region)) != region:
+            self.why[span] = f"The events of {span.value} are recorded in {home}, not in {region}."
+            return None
         reach = self.at - REACH
         since = max(span.since, reach)
         if span.since < reach:

@@ -27,8 +27,9 @@ def watching() -> Iterator[Watch]:
     """What is told how a proof gets on; bars are gone at the end."""
     from keyrunbook.execution.proving import Watch
 
+    calls = _Calls()
     if not sys.stderr.isatty():
-        yield Watch(waiting=_waiting, calls=_calls)
+        yield Watch(waiting=_waiting, calls=calls)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -41,7 +42,7 @@ def watching() -> Iterator[Watch]:
         transient=True,
     ) as bars:
         shown = _Bars(bars)
-        yield Watch(shown.waiting, _calls, shown.files, shown.query)
+        yield Watch(shown.waiting, calls, shown.files, shown.query)
 
 
 class _Bars:
@@ -76,9 +77,16 @@ def _waiting(waited: Waited) -> None:
         click.echo(f"Waiting for CloudTrail's records, at most {seconds} s.", err=True)
 
 
-def _calls(calls: int) -> None:
-    """Say what a long look-up takes."""
-    from keyrunbook.aws.lookup import seconds_for
+class _Calls:
+    """Says what a long look-up takes; of those that follow, what takes longer."""
 
-    if (seconds := seconds_for(calls)) >= _LONG_S:
-        click.echo(f"The look-up takes about {calls} calls, {seconds} s or more.", err=True)
+    def __init__(self) -> None:
+        self._most = 0
+
+    def __call__(self, calls: int) -> None:
+        from keyrunbook.aws.lookup import seconds_for
+
+        seconds = seconds_for(calls)
+        if seconds >= _LONG_S and calls > self._most:
+            click.echo(f"The look-up takes about {calls} calls, {seconds} s or more.", err=True)
+            self._most = calls

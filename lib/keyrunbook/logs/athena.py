@@ -228,7 +228,7 @@ def _one_of(where: str, key: str, given: Mapping[str, str], account: str, region
 
 
 def _check_columns(where: str, columns: Iterable[Mapping[str, Any]]) -> None:
-    types = {one["Name"]: one.get("Type", "").replace(" ", "") for one in columns}
+    types = {one["Name"]: one.get("Type", "").replace(" ", "").lower() for one in columns}
     lacking = [name for name in _TEXTS if types.get(name) != "string"]
     for name, parts in {
         "useridentity": ("arn:", "invokedby:", "sessionissuer:"),

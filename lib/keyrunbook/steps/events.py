@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from keyrunbook.aws.lookup import LookupSource, limiter_for
+from keyrunbook.aws.lookup import LookupSource, limiter_for, recorded_in
 from keyrunbook.aws.wait import NotYet, Pending, Waited, wait_until
 from keyrunbook.parameters import event_wait_seconds
 from keyrunbook.proof import DECRYPT, GENERATE, Span
@@ -38,22 +38,23 @@ INTERVAL_S: Final = {"sandbox": 0.5, "aws": 15.0}
 _SHORT: Final = timedelta(minutes=1)
 
 
-def history(run: Run, region: str | None = None) -> LookupSource:
-    """The Event history of the run's account, in `region` or the run's own."""
-    return history_of(run.clients, run.parameters.lookup_calls, region)
+def history(run: Run, source: str = KMS) -> LookupSource:
+    """The Event history of the run's account that has the events of a service."""
+    return history_of(run.clients, run.parameters.lookup_calls, source)
 
 
 def history_of(
     clients: Clients,
     max_calls: int,
-    region: str | None = None,
+    source: str = KMS,
     estimated: Callable[[int], None] = lambda calls: None,
 ) -> LookupSource:
-    """The Event history of the clients' account, in `region` or their own.
+    """The Event history of the clients' account that has the events of a service.
 
-    `estimated` is told how many calls a search seems to take.
+    That of IAM is in the partition's own Region, all others' in the clients'. `estimated` is told
+    how many calls a search seems to take.
     """
-    account, where = clients.identity.account, region or clients.region
+    account, where = clients.identity.account, recorded_in(source, clients.region)
     foreign = not clients.is_aws
     client = clients("cloudtrail", where)
     return LookupSource(

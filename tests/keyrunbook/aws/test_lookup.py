@@ -36,6 +36,7 @@ from keyrunbook.aws.lookup import (
 )
 from keyrunbook.errors import AwsRefused, RunbookError, Unreachable
 from keyrunbook.proof import Span
+from keyrunbook.steps.events import history_of
 
 ACCOUNT, REGION = "111122223333", "us-west-2"
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
@@ -463,6 +464,15 @@ def test_iam_is_recorded_in_the_partition_s_region_all_else_where_it_is_asked(
     assert recorded_in(event_source, region) == recorded
 
 
+def test_a_service_that_is_recorded_elsewhere_is_not_asked_for(stub: Stubber) -> None:
+    iam = Span("EventSource", "iam.amazonaws.com", DECRYPTS.since, NOW)
+    searched = source(stub).search([iam]).searched
+    assert (searched.calls, searched.incomplete) == (0, (iam,))
+    assert "iam.amazonaws.com are recorded in us-east-1, not in us-west-2" in (
+        searched.why_incomplete
+    )
+
+
 def test_where_iam_is_recorded_in_an_unknown_partition_is_not_guessed() -> None:
     with pytest.raises(RunbookError, match="eusc-de-east-1 is not known"):
         recorded_in("iam.amazonaws.com", "eusc-de-east-1")
@@ -567,12 +577,13 @@ def test_an_event_is_where_it_is_looked_for_and_not_elsewhere(
     since = clients.now() - MINUTE
     clients("iam").list_account_aliases()
     clients("sts").get_caller_identity()
+    home = history_of(clients, 240, f"{service}.amazonaws.com")
     span = Span("EventName", call, since, clients.now() + MINUTE)
-    home = recorded_in(f"{service}.amazonaws.com", REGION)
-    seen = {}
-    for region in (REGION, "us-east-1", "eu-west-1"):
+    seen = {one.region for one in home.search([span]).records}
+    assert seen == {recorded_in(f"{service}.amazonaws.com", REGION)}
+    assert home.name.endswith(f"in {seen.pop()} (embedded sandbox, not AWS)")
+    for region in {REGION, "us-east-1"} - {recorded_in(f"{service}.amazonaws.com", REGION)}:
         held = FileLimiter(tmp_path / f"{region}.json")
         client = clients("cloudtrail", region)
-        found = LookupSource(client, ACCOUNT, region, held, clock=clients.now).search([span])
-        seen[region] = {one.region for one in found.records}
-    assert seen == {region: {home} if region == home else set() for region in seen}
+        elsewhere = LookupSource(client, ACCOUNT, region, held, clock=clients.now)
+        assert elsewhere.search([span]).records == ()

@@ -15,11 +15,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jobs import Job, module_of
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, sandbox_clients
+from keyrunbook.aws.lookup import IAM
 from keyrunbook.aws.refusals import explain
 from keyrunbook.errors import RunbookError
 from keyrunbook.parameters import Parameters, project_dir
 from keyrunbook.policies import sid
 from keyrunbook.proof import Span
+from keyrunbook.records import KMS
 from keyrunbook.sandboxes import Handoff
 from keyrunbook.session import Run, open_step
 from keyrunbook.steps import STEPS, inventory
@@ -27,7 +29,6 @@ from keyrunbook.steps.events import history, moment
 
 Rules = Sequence[Mapping[str, Any]]
 
-GLOBAL = "us-east-1"
 """The Region that has IAM's records."""
 RESTORE = "05 restore"
 """The second half of notebook 05; its first half is ``05``, as the other parts are their steps."""
@@ -245,8 +246,8 @@ class Faulty:
         changes = Span("ReadOnly", "false", since, run.now() + timedelta(seconds=5))
         found = (
             record
-            for region in (run.region, GLOBAL)
-            for record in history(run, region).search([changes]).records
+            for source in (KMS, IAM)
+            for record in history(run, source).search([changes]).records
         )
         seen = Counter(
             f"{one.source.partition('.')[0]}:{one.name}"
