@@ -31,11 +31,12 @@ SHOWN: Final = 3
 _COMPARED: Final = 12
 """How many are compared letter by letter before the nearest are chosen."""
 _FAR: Final = 2
-"""How many elements may fail of a statement that is still a near miss."""
+"""How many elements may fail of a near miss; its conditions are one."""
 _LISTED: Final = 5
 """How many of several values are told."""
 
 _NOT_TOLD: Final = "which the request does not tell"
+_UNDOCUMENTED: Final = "AWS does not document it"
 
 LAYERS: Final[Mapping[str, str]] = {
     "identity": "identity policies",
@@ -243,8 +244,8 @@ class _Case:
         told = (
             "allowed by all that was read" if decision.allowed_by_what_was_read else "not settled"
         )
-        if read.outcome is not Outcome.UNKNOWN:
-            told += f" ({self.sentence(read)})"
+        if (so_far := self._so_far(read)) is not None:
+            told += f" ({so_far})"
         if decision.unknown:
             told += f"; not read: {not_read(decision.unknown)}"
         if decision.unknown_keys:
@@ -253,6 +254,19 @@ class _Case:
             elements = dict.fromkeys(doubt.element for doubt in decision.undocumented)
             told += f"; AWS does not document {_either([*elements], 'and')}"
         return told
+
+    def _so_far(self, read: Decision) -> str | None:
+        """What was read comes to, in a sentence; None where what it would name was not read."""
+        if read.outcome is Outcome.UNKNOWN or read.layer is None:
+            return None
+        if read.reason != "implicit_deny":
+            return self.sentence(read)
+        if self.policies.resource is None and read.layer in ("resource", "identity"):
+            return None
+        if self.policies.identity is None and read.layer == "identity":
+            by = self._delegation()
+            return None if by is None else self._counts(by).removeprefix("; ")
+        return self.sentence(read)
 
     def _delegation(self) -> StatementRef | None:
         """The statement of the resource's policy that lets identity policies count."""
@@ -296,8 +310,8 @@ class _Case:
         """The statements that nearly allowed what is denied, the nearest first."""
         layer, level = decision.layer, decision.level
         found = self._candidates(layer, level) if layer is not None else ()
-        near = [miss for miss in found if len(miss.failed) <= _FAR]
-        near.sort(key=lambda miss: (len(miss.failed), -len(miss.matched)))
+        near = [miss for miss in found if _elements_of(miss) <= _FAR]
+        near.sort(key=lambda miss: (_elements_of(miss), len(miss.failed), -len(miss.matched)))
         compared = [self._compared(miss) for miss in near[:_COMPARED]]
         compared.sort(key=_distance)
         return tuple(compared[:SHOWN])
@@ -388,7 +402,7 @@ class _Case:
 
     def _element(self, element: str, listed: Sequence[str], holds: bool | None) -> Mismatch:
         asked = self._asked(element.removeprefix("Not"))
-        hint = "" if holds is False else "this cannot be judged"
+        hint = "" if holds is False else _UNDOCUMENTED if "rincipal" in element else _NOT_TOLD
         needs = (f"other than {_either(listed)}",) if element.startswith("Not") else tuple(listed)
         return Mismatch(
             element.lower() if needs == tuple(listed) else element, needs, (asked,), hint
@@ -411,7 +425,7 @@ class _Case:
         if not condition.known:
             hint = _NOT_TOLD
         elif condition.met is None:
-            hint = "this cannot be judged"
+            hint = _UNDOCUMENTED
         wanted = condition.wanted
         if condition.operator.endswith("Null"):
             return Mismatch(element, (_PRESENCE.get(" ".join(wanted).lower(), "?"),), has, hint)
@@ -453,7 +467,7 @@ class _Case:
         if operation.lower() not in {one.lower() for one in grant.operations}:
             needs = tuple(sorted(grant.operations))
             yield Miss(
-                "grant", place, ref, ("grantee",), (Mismatch("operation", needs, (action,)),)
+                "grant", place, ref, ("grantee",), (Mismatch("operation", needs, (operation,)),)
             )
             return
         has = _pairs(self.facts.encryption_context())
@@ -492,10 +506,15 @@ _LETTERS: Final = frozenset(
 """The operators whose values are compared letter by letter, and that are not negated."""
 
 
+def _elements_of(miss: Miss) -> int:
+    """How many elements of a statement fail, its conditions together as one."""
+    return len({one.element.partition(" ")[0] for one in miss.failed})
+
+
 def _distance(miss: Miss) -> tuple[int, int]:
     """How far a statement is from allowing: elements that fail, the less telling ones more."""
     weights = {"condition": 2, "resource": 3, "principal": 4, "action": 5}
-    return len(miss.failed), sum(
+    return _elements_of(miss), sum(
         1 if one.hint else weights.get(one.element.split(" ")[0].lower(), 3) for one in miss.failed
     )
 

@@ -172,10 +172,14 @@ SENTENCES = [
     ),
     pytest.param(
         asked(WORKFLOW, DELEGATES, identity=None),
-        "UNKNOWN: not settled (neither the key policy nor an identity policy allows kms:Decrypt; "
-        "the key policy lets identity policies count (statement 'Allow access for key "
-        "administrators')); not read: identity policies",
+        "UNKNOWN: not settled (the key policy lets identity policies count (statement 'Allow "
+        "access for key administrators')); not read: identity policies",
         id="identity policies were not read",
+    ),
+    pytest.param(
+        asked(resource=None, grants=None),
+        "UNKNOWN: not settled; not read: key policy, grants",
+        id="of a key policy that was not read nothing is told",
     ),
 ]
 
