@@ -29,7 +29,6 @@ from keyrunbook.steps.events import history, moment
 
 Rules = Sequence[Mapping[str, Any]]
 
-"""The Region that has IAM's records."""
 RESTORE = "05 restore"
 """The second half of notebook 05; its first half is ``05``, as the other parts are their steps."""
 CHANGES: Mapping[str, tuple[str, ...]] = {
