@@ -65,9 +65,9 @@ class Call(NamedTuple):
         return self.record.caller or "unknown"
 
     @property
-    def via(self) -> str:
-        """The AWS service that called for the principal."""
-        return self.record.invoked_by or "directly"
+    def via(self) -> str | None:
+        """The AWS service that called for the principal; None where it called itself."""
+        return self.record.invoked_by
 
     @property
     def purpose(self) -> str:
@@ -87,7 +87,7 @@ class Line:
     """Calls alike: by whom, how, for what, what became of them; how often, the first, the last."""
 
     who: str
-    via: str
+    via: str | None
     purpose: str
     operation: str
     became: Became
@@ -242,7 +242,7 @@ def became(record: Record) -> Became:
 
 
 def _lines(calls: Iterable[Call]) -> tuple[Line, ...]:
-    alike: dict[tuple[str, str, str, str, Became, str | None], list[datetime]] = {}
+    alike: dict[tuple[str, str | None, str, str, Became, str | None], list[datetime]] = {}
     for one in calls:
         code = one.record.error_code
         what = (one.who, one.via, one.purpose, one.record.name, one.became, code)

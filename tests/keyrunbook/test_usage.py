@@ -205,7 +205,7 @@ def test_sessions_of_a_role_are_one_caller_and_calls_alike_are_one_line() -> Non
     first, second, third = usage.lines
     assert (first.who, first.count, first.first, first.last) == (ROLE, 2, at(3), at(7))
     assert (second.who, second.became) == (ROLE, Became.REFUSED)
-    assert (third.who, third.via) == ("arn:aws:iam::111122223333:user/jo", "directly")
+    assert (third.who, third.via) == ("arn:aws:iam::111122223333:user/jo", None)
     assert used(record("c", userIdentity=None)).lines[0].who == "unknown"
     assert [one.event_id for one in usage.of(ROLE).uses] == ["a", "b"]
 

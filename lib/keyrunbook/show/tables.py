@@ -296,16 +296,20 @@ def records_table(caption: str, rows: Iterable[tuple[str, Record, str]]) -> Tabl
             counts,
             record.name,
             _clock(record),
-            _last(record.principal_arn),
-            record.invoked_by or "directly",
+            f"{_last(record.principal_arn)} {through(record.invoked_by)}",
             record.error_code or "none",
             reason,
         )
         for counts, record, reason in rows
     ]
-    columns = ("counts", "event", "time (UTC)", "principal", "invoked by", "error", "reason")
+    columns = ("counts", "event", "time (UTC)", "called by", "error", "reason")
     note = "" if shown else "No record was seen so far. Absence proves nothing."
     return Table(caption, columns, shown, note)
+
+
+def through(service: str | None) -> str:
+    """By which AWS service a principal called, or that it did so itself."""
+    return "directly" if service is None else f"through {service}"
 
 
 def _clock(record: Record) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from keyrunbook.show.card import BLUE, GREY, INK, RED, bundle, card, png
-from keyrunbook.show.tables import Table
+from keyrunbook.show.tables import Table, through
 from keyrunbook.usage import Became, Call, Line, Usage
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _row(line: Line, more: str = "") -> tuple[str, ...]:
         f"{_SIGNS[line.became]} {line.outcome}{more}",
         line.operation,
         line.purpose.replace("/", " ", 1),  # a table breaks lines at spaces
-        f"{_short(line.who)} {'' if line.via == 'directly' else 'through '}{line.via}",
+        f"{_short(line.who)} {through(line.via)}",
         str(line.count),
         f"{line.first:%Y-%m-%dT%H:%M:%SZ}",
         f"{line.last:%Y-%m-%dT%H:%M:%SZ}",
