@@ -56,6 +56,12 @@ _DENIED: Final = {
     *("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "ForbiddenException"),
 }
 _NOT_SERVED: Final = "NotImplemented"
+_NO_MFA: Final = "InvalidClientTokenId"
+"""What IAM says to credentials of GetSessionToken without MFA, good as they are elsewhere.
+
+Whoever asks here has been told by STS who he is, so they are good.
+Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html
+"""
 _MACIE_IS_OFF: Final = "not enabled"
 """Macie refuses every call where it is off: "Macie is not enabled", under AccessDeniedException.
 
@@ -363,6 +369,8 @@ def _why(error: ClientError) -> NotRead:
     code, text = code_of(error), str(error.response.get("Error", {}).get("Message", ""))
     if code == _NOT_SERVED:
         return NotRead("this endpoint is not AWS's, and does not serve that")
+    if code == _NO_MFA:
+        return NotRead(f"{code}: {text} IAM takes a user's session only where it has MFA.")
     told = explain(error)
     if isinstance(told, CredentialsMissing):
         raise told from error
