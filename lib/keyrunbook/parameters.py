@@ -491,7 +491,7 @@ def check_together(parameters: Parameters, target: Target, region: str | None) -
         check_role(parameters, parameters.account)
 
 
-def renames(parameters: Parameters) -> bool:
+def asks_for_alias(parameters: Parameters) -> bool:
     """Whether a key that was there before gets the alias: where another than the default is given.
 
     An alias of the default name nobody asked for, and it may be another key's.

@@ -42,7 +42,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keyrunbook.errors import ParameterError
-from keyrunbook.parameters import Parameters, check_build, check_build_account, renames
+from keyrunbook.parameters import Parameters, check_build, check_build_account, asks_for_alias
 from keyrunbook.policies import CONTEXT_KEY, VERSION, Document, workflow_path
 from keyrunbook.records import IMAGE_BUILDER
 
@@ -258,7 +258,7 @@ class _Scope:
         """What is there carries the run's tag."""
         self.key_bound = self.own if self.makes_key else None
         self.keys = (parameters.key_arn or self._arn("kms", "key/*"),)
-        named = self.makes_key or renames(parameters)
+        named = self.makes_key or asks_for_alias(parameters)
         self.alias = (self._arn("kms", parameters.key_alias),) if named else ()
         """The alias that the key gets, if any."""
         asked = parameters.rotate_key

@@ -16,7 +16,7 @@ from keyrunbook.aws import mutate
 from keyrunbook.aws.refusals import code_of
 from keyrunbook.errors import ParameterError, StepFailed
 from keyrunbook.findings import Finding, Findings
-from keyrunbook.parameters import Parameters, renames
+from keyrunbook.parameters import Parameters, asks_for_alias
 from keyrunbook.plan import Applied, Change, Plan, symbol
 from keyrunbook.steps import presence
 from keyrunbook.steps.common import Forecast, Place, is_central, keep, passed, place
@@ -50,7 +50,7 @@ class State:
 
     def is_named(self, parameters: Parameters) -> bool:
         """Whether the key is to have the alias."""
-        return not self.central and (self.ours or renames(parameters))
+        return not self.central and (self.ours or asks_for_alias(parameters))
 
     def is_to_rotate(self, parameters: Parameters) -> bool:
         """Whether the key's rotation is to be on, as far as it can be."""
@@ -102,7 +102,7 @@ def observe(run: Run) -> State:
         )
     wanted, made_here = known or given, bool(presence.made(run, "kms:CreateKey"))
     is_named = wanted is None or (
-        not is_central(wanted, place(run)) and (made_here or renames(run.parameters))
+        not is_central(wanted, place(run)) and (made_here or asks_for_alias(run.parameters))
     )
     alias = presence.key(run, run.parameters.key_alias) if is_named else None
     key = _described(run, wanted, alias) if wanted else None
@@ -257,10 +257,10 @@ def _rotation(state: State, parameters: Parameters) -> Finding:
         return Finding(said, "not checked", why, "Rotate it yourself, as its owners do.")
     if state.rotates is None:
         return Finding(said, "not checked", "kms:GetKeyRotationStatus is not allowed")
-    if not state.rotates and not state.is_to_rotate(parameters):
+    whose = state.primary or (state.key["Arn"] if state.central and state.key else None)
+    if not state.rotates and whose is None and not state.is_to_rotate(parameters):
         why = "it does not, and nobody asked for it: rotate_key is not True"
         return Finding(said, "not checked", why, "Set rotate_key = True to have it turned on.")
-    whose = state.primary or (state.key["Arn"] if state.central and state.key else None)
     if state.rotates or whose is None:
         return passed(said, state.rotates, "GetKeyRotationStatus")
     return Finding(

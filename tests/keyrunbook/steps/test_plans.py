@@ -99,6 +99,26 @@ def test_a_key_that_was_there_gets_what_was_asked_for(
     assert calls(create_key.plan(state, Parameters(**asked))) == planned
 
 
+@pytest.mark.parametrize(
+    ("state", "asked", "status", "mend"),
+    [
+        (THEIRS_KEY, {}, "not checked", "Set rotate_key = True"),
+        (THEIRS_KEY, {"rotate_key": True}, "fail", ""),
+        (replace(THEIRS_KEY, rotates=True), {}, "pass", ""),
+        (replace(READY, rotates=False), {}, "fail", ""),
+        (replace(READY, rotates=False), {"rotate_key": False}, "not checked", "Set rotate_key"),
+        (replace(THEIRS_KEY, rotates=None), {}, "not checked", ""),
+        (replace(THEIRS_KEY, key={**KEY, "Arn": KEY_ARN.replace("1111", "9999")}), {},
+         "not checked", "Enable it on arn:"),
+    ],
+)  # fmt: skip
+def test_whether_the_key_rotates_is_judged_by_what_was_asked(
+    state: create_key.State, asked: dict[str, Any], status: str, mend: str
+) -> None:
+    found = create_key._rotation(state, Parameters(**asked))
+    assert (found.status, found.mend.startswith(mend)) == (status, True)
+
+
 def test_that_imported_material_does_not_rotate_is_said_and_is_no_failure() -> None:
     key = {**KEY, "Origin": "EXTERNAL"}
     found = create_key._rotation(replace(READY, rotates=False, key=key), PARAMETERS)
