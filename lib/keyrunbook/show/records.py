@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 MATTERS: Final[Mapping[tuple[str, ...], str]] = {
     ("userIdentity", "arn"): "who called",
     ("userIdentity", "sessionContext", "sessionIssuer", "arn"): "the role behind the session",
-    ("userIdentity", "invokedBy"): "Image Builder made the call for its caller",
-    ("eventTime",): "at a possible time",
-    ("eventSource",): "KMS's own record",
+    ("userIdentity", "invokedBy"): "who called for it: must be Image Builder",
+    ("eventTime",): "must be of this build's time",
+    ("eventSource",): "must be KMS",
     ("eventName",): "a data key is made, or opened",
-    ("awsRegion",): "this Region",
-    ("recipientAccountId",): "this account",
-    ("errorCode",): "KMS did not serve it",
+    ("awsRegion",): "must be the workflow's",
+    ("recipientAccountId",): "must be the account's",
+    ("errorCode",): "must not be there: KMS did not serve the call",
     ("errorMessage",): "why not",
     ("requestParameters", "keyId"): "the key as it was asked for: maybe an alias",
-    ("requestParameters", "dryRun"): "nothing was made or opened",
-    ("requestParameters", "encryptionContext", ARN_KEY): "this workflow version, to the letter",
-    ("requestParameters", "encryptionContext", MESSAGE_KEY): "fresh for each message",
-    ("resources", "ARN"): "the key that was used",
+    ("requestParameters", "dryRun"): "must not be there: nothing is made or opened",
+    ("requestParameters", "encryptionContext", ARN_KEY): "must be this version, to the letter",
+    ("requestParameters", "encryptionContext", MESSAGE_KEY): "one for each message",
+    ("resources", "ARN"): "the key that was used: must be the claim's",
 }
-"""The fields that the claim is judged by, and what each says. A list's items share one path."""
+"""The fields that the claim is judged by, and how. A list's items share one path."""
 
 _KEPT: Final = {
     "account", "accountId", "awsRegion", "encryptionAlgorithm", "errorCode", "errorMessage",
@@ -177,7 +177,7 @@ def _details(one: Shown, text: str) -> str:
 
 
 def marked(document: Mapping[str, Any], letters: Mapping[str, str] | None = None) -> str:
-    """A record as HTML: JSON, the fields that matter in bold, each with what it says.
+    """A record as HTML: JSON, the fields that matter in bold, each with how it is judged.
 
     With `letters` what is random or names a machine is left out, and of messages the letter stands.
     """

@@ -158,6 +158,6 @@ def test_the_fields_filter_and_open_a_record_whole() -> None:
     ]
     opened.value = RECORDS.shown[1]
     assert DECRYPT["eventID"] in record.value
-    assert "← Image Builder made the call for its caller" in record.value
+    assert "← who called for it: must be Image Builder" in record.value
     words.value = "AccessDenied"
     assert (table.value.count("<tr><td"), record.value) == (1, "")
