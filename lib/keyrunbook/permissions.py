@@ -42,7 +42,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keyrunbook.errors import ParameterError
-from keyrunbook.parameters import Parameters, check_build, check_build_account, asks_for_alias
+from keyrunbook.parameters import Parameters, asks_for_alias, check_build, check_build_account
 from keyrunbook.policies import CONTEXT_KEY, VERSION, Document, workflow_path
 from keyrunbook.records import IMAGE_BUILDER
 
