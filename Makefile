@@ -12,7 +12,14 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help run test test-full notebooks lab lint bench requirements clean
+# What makes the site lies apart from .venv: `make run` does not wait for it, and it needs another
+# docutils than the aws command, which the tests drive.
+DOCS_PACKAGES = build/docs-packages
+DOCS_STAMP = $(DOCS_PACKAGES)/ready-for
+SPHINX = PYTHONPATH=$(CURDIR)/$(DOCS_PACKAGES) $(VENV_PYTHON) -m sphinx --quiet --fail-on-warning \
+    --keep-going --fresh-env --doctree-dir build/doctrees docs
+
+.PHONY: help run test test-full test-docs docs notebooks lab lint bench requirements clean
 
 help:  ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## /    make \1 | /p' Makefile | awk -F '|' '{printf "%-22s%s\n", $$1, $$2}'
@@ -25,6 +32,16 @@ test: $(STAMP)  ## all tests: the fast ones, then servers and kernels, then the 
 
 test-full: $(STAMP)  ## the same, with every kill point and every fault, not a sample (half an hour)
 	@ALL_KILL_POINTS=1 ALL_FAULTS=1 $(PYTEST) $(ARGS)
+
+docs: $(DOCS_STAMP)  ## make the site: build/site/index.html
+	@rm -rf build/site
+	@$(SPHINX) build/site
+	@$(VENV_PYTHON) docs/check.py build/site
+
+test-docs: docs  ## the same, twice: links, nothing from the network, both builds alike
+	@rm -rf build/site-again
+	@PYTHONHASHSEED=1 $(SPHINX) build/site-again
+	@$(VENV_PYTHON) docs/check.py build/site build/site-again
 
 notebooks: $(STAMP)  ## make the notebooks' committed outputs again
 	@$(VENV_PYTHON) -m keyrunbook.execution.reference $(ARGS)
@@ -49,11 +66,24 @@ requirements: $(STAMP)  ## pin every dependency of pyproject.toml again
 	@echo '-e .' | $(VENV_PYTHON) -m uv pip compile - --group test --universal \
 	    --python-version 3.11 --custom-compile-command 'make requirements' \
 	    --quiet --output-file requirements.txt $(ARGS)
+	@mkdir -p build && sed '/^docutils==/d; /^-e/d' requirements.txt > build/constraints.txt
+	@: | $(VENV_PYTHON) -m uv pip compile - --group docs --universal --python-version 3.11 \
+	    --constraint build/constraints.txt --no-annotate --quiet \
+	    --no-header > build/docs-requirements.txt
+	@{ echo '# What the site needs beside requirements.txt. Made by: make requirements'; \
+	    grep -vxFf requirements.txt build/docs-requirements.txt; } > docs/requirements.txt
 
 clean:  ## remove .venv and what the tools leave behind; runs in outputs/ stay
 	@rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@rm -rf lib/*.egg-info
 	@find lib tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(DOCS_STAMP): docs/requirements.txt $(STAMP)
+	@echo "Setting up what makes the site, in $(DOCS_PACKAGES)"
+	@rm -rf $(DOCS_PACKAGES)
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --target $(DOCS_PACKAGES) -r docs/requirements.txt
+	@touch $@
 
 # The newest Python there is, unless PYTHON names one.
 $(STAMP): requirements.txt pyproject.toml

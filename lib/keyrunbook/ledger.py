@@ -15,12 +15,15 @@ and a line that would be earlier than the one before it has that one's time. The
 - ``difference``: what made an approved plan stop, since AWS was not as it had been
 - ``account_alias``: the account's alias could not be read, and why
 - ``facts``: values that later steps build on (`key_arn`, `workflow_arn`, …)
+- ``scorecard``: the account, by AWS's recommendations on data protection
 - ``read``: a GetWorkflow call, for whose record the proof looks
 - ``build``: how a build that used the workflow as the execution role came out
 - ``inventory``: which workflows are under the key, and what is not known of that
 - ``access``: what the role and the operator may do, `when` a revocation had come so far
 - ``revocation``: what was there `before` access is taken away (None: it goes on), and the key
   policy as that leaves it; ``restored``: it was given back
+- ``records``: CloudTrail's records that the run saw, what became of each, and when it was seen
+- ``last_use``: whether KMS's own word on the key's last use agrees with the records
 - ``in_use``: who else uses the workflow and the key, before either is deleted
 - ``lock_out_check``: a key policy that could not be judged before it was sent, and why
 - ``findings``, ``verdict``: what a step found

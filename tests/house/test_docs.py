@@ -18,7 +18,7 @@ from keyrunbook.steps import STEPS
 ROOT = project_dir()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FIDELITY = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("outputs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("outputs/*.md")])
 NAMED_TEST = re.compile(r"`(test_\w+\.py)(?:::(test_\w+))?`")
 
 
