@@ -225,7 +225,7 @@ def _rows(one: Told, before: Told | None) -> Iterator[dict[str, str]]:
             "outcome": words[fields["decrypted"]],
             "because": fields["reason"],
         }
-    elif one.kind == "findings":
+    elif one.kind in ("findings", "scorecard"):
         for finding in fields["findings"]:
             yield {
                 "what": f"{SIGNS[finding['status']]}: {finding['statement']}",
