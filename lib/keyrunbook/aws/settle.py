@@ -221,7 +221,8 @@ _NAMED = 5
 
 def _is_older(asked: Asked, kms: Any, arn: str) -> bool:
     """Whether a key is known to be of before the call, though its tags may not be read."""
-    key = _unless("AccessDeniedException", lambda: kms.describe_key(KeyId=arn))
+    codes = ("AccessDeniedException", "NotFoundException")
+    key = _unless(codes, lambda: kms.describe_key(KeyId=arn))
     return key is not None and key["KeyMetadata"]["CreationDate"] < asked.since
 
 
