@@ -109,6 +109,10 @@ class Estimate:
         return f"about {sized(self.size)} in {self.files} log files"
 
 
+def _bare(url: str | None) -> str | None:
+    return None if url is None else url.rstrip("/")
+
+
 def sized(size: int) -> str:
     """A number of bytes, in words."""
     return f"{size / GIGABYTE:.2f} GB" if size >= GIGABYTE / 100 else f"{size:,} bytes"
@@ -173,7 +177,7 @@ class AthenaLogs:
         configured = group.get("Configuration", {})
         own = configured.get("ResultConfiguration", {}).get("OutputLocation")
         managed = configured.get("ManagedQueryResultsConfiguration", {}).get("Enabled", False)
-        given = self._how.output
+        own, given = _bare(own), _bare(self._how.output)
         if given is None and not own and not managed:
             raise ParameterError(
                 f"Athena's workgroup {self._how.workgroup} names no place for answers.",
@@ -191,7 +195,7 @@ class AthenaLogs:
 
         Raises AwsRefused or Unreachable.
         """
-        first, last = self.table.reach(until)
+        first, last = self.table.reach(self._clock())
         listed = [
             one
             for day in days(max(since, first), min(until, last))
@@ -234,7 +238,8 @@ class AthenaLogs:
                 kinds,
                 notes,
                 f"Athena would read {estimate}, an estimate by their sizes, and the limit is "
-                f"{most:g} GB: nothing was run.",
+                f"{most:g} GB (--athena-gigabytes): nothing was run. With --since and --until it "
+                "needs fewer days.",
             )
         first, last = (one.astimezone(UTC).date() for one in (since, end))
         text = statement(self.table, first, last, kinds)
@@ -283,6 +288,8 @@ class AthenaLogs:
             trails = read_trails(self._clients, self._region)
         except ClientError as error:
             return None, [f"{unknown_of(None)} {explain(error).what}"]
+        except BotoCoreError as error:
+            raise explain(error) from error
         here = [
             trail
             for trail in trails

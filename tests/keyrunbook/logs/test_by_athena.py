@@ -428,7 +428,12 @@ def test_over_its_limit_nothing_is_run_and_it_is_said(bucket: Bucket) -> None:
     assert (found.records, started) == ((), [])
     verdict = prove(found.records, claim(), found.searched)
     assert verdict.outcome is Outcome.NOT_YET
-    for said in ("Athena would read about", "an estimate", "the limit is 1e-09 GB", "nothing was"):
+    for said in (
+        "Athena would read about",
+        "an estimate",
+        "the limit is 1e-09 GB",
+        "nothing was run",
+    ):
         assert said in found.searched.why_incomplete
     assert found.searched.why_incomplete in verdict.encrypted.reason
     assert not [note for note in found.notes if "Athena read" in note]
@@ -510,6 +515,7 @@ def test_what_athena_is_asked_wrongly_is_said_before_anything_runs(bucket: Bucke
         asked(HOW, "athena:absent")
     with pytest.raises(AwsRefused, match="WorkGroup absent is not found"):
         asked(How("absent"))
+    assert asked(How("audit", "s3://answers/audit")), "the workgroup's own place may be named"
     bucket.put(text_of(true_log().values()))
     found = bucket.by_athena(How("audit", interval_s=0.05))
     assert [note for note in found.notes if "its answer is s3://answers/audit/" in note]
