@@ -376,6 +376,8 @@ def test_each_permission_is_missed_by_name(
     named = re.compile(rf"(?<![\w:]){action}(?!\w)")
     said = []
     losing = [sid[4:6]] if (sid, action) in ONLY_TO_SETTLE else []
+    if "01" in losing:
+        aws("kms").create_key()  # which may be what the lost call has made
     others = grants_of_others(job, aws)
     for complaint in complaints(job, up_to(sid), losing, others):
         said.append(complaint)
