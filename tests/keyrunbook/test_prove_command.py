@@ -23,7 +23,8 @@ from keyrunbook.aws.clients import Clients, sandbox_clients
 from keyrunbook.aws.wait import Waited
 from keyrunbook.cli import _main
 from keyrunbook.cli.watching import watching
-from keyrunbook.execution.proving import Proof, Question, Watch, carry_out, of_the_verdict
+from keyrunbook.execution.proved import Proof
+from keyrunbook.execution.proving import Question, Watch, carry_out, of_the_verdict
 from keyrunbook.ledger import NAME
 from keyrunbook.logs import Integrity, search
 from keyrunbook.logs.athena import ddl

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from keyrunbook.cli.common import OUTPUTS, PARAMETER_OPTIONS, given_options, load, time_with_zone
+from keyrunbook.cli.sources import limits, source_options
 from keyrunbook.cli.watching import watching
 
 
@@ -49,47 +50,12 @@ Exit status:
     help="readable: leave out that it was encrypted under the key, for workflows from before the "
     "source's reach.",
 )
-@click.option(
-    "--source",
-    default="lookup",
-    metavar="SOURCE",
-    help="lookup (the Event history, the default); trail or trail:NAME (the log files of a trail "
-    "that is found); s3://bucket/prefix that a trail delivers to; athena:TABLE or "
-    "athena:DATABASE.TABLE over them (runbook athena-ddl prints how to make it); or a file, folder "
-    "or glob of log files (a folder named trail: ./trail).",
-)
-@click.option(
-    "--lookup-calls",
-    type=click.IntRange(1, 100_000),
-    metavar="CALLS",
-    help="Most calls of one search of the Event history, two a second. Over it, NOT_YET. 240.",
-)
+@source_options
 @click.option(
     "--event-wait-seconds",
     type=click.IntRange(0, 7200),
     metavar="SECONDS",
     help="Longest wait for records that a look-up does not show yet. 30 or, on AWS, 900.",
-)
-@click.option(
-    "--athena-workgroup", metavar="NAME", help="The workgroup that Athena's query runs in. primary."
-)
-@click.option(
-    "--athena-output",
-    metavar="S3_URL",
-    help="Where Athena leaves the query's answer, an object in S3. The workgroup's own place.",
-)
-@click.option(
-    "--athena-gigabytes",
-    type=click.FloatRange(0, min_open=True),
-    metavar="GB",
-    help="The most that Athena may read, which AWS charges for: by the log files' sizes, an "
-    "estimate. Over it nothing is run: NOT_YET. 100.",
-)
-@click.option(
-    "--athena-seconds",
-    type=click.IntRange(1, 7200),
-    metavar="SECONDS",
-    help="The longest that Athena's query may take; then it is stopped: NOT_YET. 900.",
 )
 @click.option(
     "--trail-keys",
@@ -124,10 +90,6 @@ def prove(
     junit: Path | None,
     lookup_calls: int | None,
     event_wait_seconds: int | None,
-    athena_workgroup: str | None,
-    athena_output: str | None,
-    athena_gigabytes: float | None,
-    athena_seconds: int | None,
     outputs: Path | None,
     target: str | None,
     profile: str | None,
@@ -153,34 +115,25 @@ def prove(
       runbook prove --target aws --key KEY_ARN --workflow BUILD_ARN --source athena:cloudtrail
       runbook prove --key KEY_ARN --workflow BUILD_ARN --source AWSLogs --trail-keys keys.json
     """
-    from keyrunbook.aws.athena import How
+    from keyrunbook import junit as xml
     from keyrunbook.execution import proving
 
-    numbers = {"lookup_calls": lookup_calls, "event_wait_seconds": event_wait_seconds}
     given = given_options(
         run_id=run_id, outputs_dir=outputs, target=target, profile=profile, region=region
     )
-    limits = {name: value for name, value in numbers.items() if value is not None}
-    parameters, _ = load((), None, {**given, **limits, "read_only": True})
-    athena = {
-        "workgroup": athena_workgroup,
-        "output": athena_output,
-        "most_gigabytes": athena_gigabytes,
-        "limit_s": athena_seconds,
-    }
-    how = How(**{name: value for name, value in athena.items() if value is not None})  # type: ignore[arg-type]
+    numbers = limits(lookup_calls=lookup_calls, event_wait_seconds=event_wait_seconds)
+    parameters, _ = load((), None, {**given, **numbers, "read_only": True})
     question = proving.Question(
         key,
         workflow,
         principals=principals or None,
         only_readable=claimed == "readable",
-        how=how,
         **asked,
     )
     with watching() as watch:
         proof = proving.carry_out(question, parameters, watch)
     if junit is not None:
-        proving.write_junit(proof, junit)
+        xml.write(proof.junit(), junit)
     if as_json:
         click.echo(json.dumps(proof.to_dict(), indent=2, ensure_ascii=False))
     else:

@@ -7,13 +7,11 @@ nothing says where AWS is. Then, and where AWS refuses that call, the claim says
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, cast
-from xml.etree import ElementTree
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,8 +21,8 @@ from keyrunbook.aws.lookup import REACH
 from keyrunbook.aws.refusals import explain
 from keyrunbook.aws.trail_logs import TrailLogs, place_of_trail, place_of_url, public_keys
 from keyrunbook.aws.wait import NotYet, Pending, Waited, wait_until
-from keyrunbook.errors import AwsRefused, ParameterError, RunbookError, StepMissing
-from keyrunbook.execution.result import EXIT_STATUS_OF_VERDICT
+from keyrunbook.errors import AwsRefused, ParameterError, StepMissing
+from keyrunbook.execution.proved import Proof
 from keyrunbook.execution.runs import existing
 from keyrunbook.ledger import NAME, Ledger
 from keyrunbook.logs import (
@@ -56,8 +54,7 @@ from keyrunbook.proof import (
 )
 from keyrunbook.records import IMAGE_BUILDER, Record
 from keyrunbook.session import reach
-from keyrunbook.show.tables import verdict_table
-from keyrunbook.steps.confirm_events import conclusion, records, resolved
+from keyrunbook.steps.confirm_events import resolved
 from keyrunbook.steps.encrypt_workflow import GET_WORKFLOW
 from keyrunbook.steps.events import CLOCK_SKEW, INTERVAL_S, fewer, history_of, moment, remark, whose
 
@@ -65,12 +62,8 @@ LOOKUP: Final = "lookup"
 Kind = Literal["lookup", "trail", "s3", "athena", "path"]
 """The kinds of sources: the Event history, three ways to a trail's files, files of this machine."""
 
-NO, UNKNOWN = 1, 3
-"""Exit statuses, as every command has them."""
-
 _DENIED: Final = {"AccessDenied", "AccessDeniedException", "ForbiddenException"}
 _CREATED_BY: Final = "CreateWorkflow"
-_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SINCE: Final = "Give the build's creation time (GetWorkflow's dateCreated) by --since."
 
 
@@ -120,112 +113,6 @@ class Watch:
     query: Callable[[Waited], None] = _unheard
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """The verdict; what digests say of its files, None of a look-up; and what belongs beside it."""
-
-    verdict: Verdict
-    integrity: Checked | None
-    notes: tuple[str, ...]
-    require_integrity: bool
-
-    @property
-    def exit_status(self) -> int:
-        """0 PROVED, 1 REFUTED or altered files, 3 NOT_YET or integrity required and not proven."""
-        checked = None if self.integrity is None else self.integrity.integrity
-        if self.verdict.outcome is Outcome.REFUTED or checked is Integrity.REFUTED:
-            return NO
-        if self.require_integrity and checked is not Integrity.PROVEN:
-            return UNKNOWN
-        return EXIT_STATUS_OF_VERDICT[self.verdict.outcome.value]
-
-    def text(self) -> str:
-        """The proof, for a person."""
-        verdict = self.verdict
-        parts = [
-            verdict_table(verdict).text(),
-            records(verdict).text(),
-            conclusion(verdict, "ask again").text,
-            *([] if self.integrity is None else [self.integrity.sentence]),
-            *([f"Not searched in full: {why}"] if (why := self._why_incomplete()) else []),
-            *(f"Malformed: {one}" for one in verdict.searched.malformed),
-            *(f"Note: {note}" for note in self.notes),
-        ]
-        return "\n\n".join(parts)
-
-    def _why_incomplete(self) -> str:
-        # What is proved needs no more; that files do not reach to this moment is as usual then.
-        proved = self.verdict.outcome is Outcome.PROVED
-        return "" if proved else self.verdict.searched.why_incomplete
-
-    def to_dict(self) -> dict[str, Any]:
-        """The proof, for a program."""
-        claim, searched = self.verdict.claim, self.verdict.searched
-        allowed = claim.permitted_principals
-        return {
-            "claim": {
-                "workflow_arn": claim.workflow_build_arn,
-                "key_arn": claim.key_arn,
-                "created": claim.created.isoformat(),
-                "account": claim.account,
-                "region": claim.region,
-                "get_workflow": "not read" if claim.kms_key_id is NOT_READ else "read",
-                "kms_key_id": claim.kms_key_id if isinstance(claim.kms_key_id, str) else None,
-                "permitted_principals": None if allowed is None else list(allowed),
-                "claimed": "readable" if claim.only_readable else "both",
-            },
-            "verdict": self.verdict.to_dict(),
-            "integrity": None if self.integrity is None else self.integrity.to_dict(),
-            "why_incomplete": searched.why_incomplete,
-            "malformed": [str(one) for one in searched.malformed],
-            "notes": list(self.notes),
-            "exit_status": self.exit_status,
-        }
-
-    def junit(self) -> str:
-        """The proof as JUnit XML: a case for each clause that is claimed, and for the integrity.
-
-        A refuted one is a failure, one that is not known yet is skipped.
-        """
-        claim = self.verdict.claim
-        cases: list[tuple[str, str, str]] = [
-            (clause.name, clause.outcome.value, clause.reason)
-            for clause in self.verdict.clauses
-            if clause.name == "readable" or not claim.only_readable
-        ]
-        if self.integrity is not None:
-            value = self.integrity.integrity
-            cases.append(("integrity", value.value, self.integrity.sentence))
-        suite = ElementTree.Element("testsuite", name="runbook prove", tests=str(len(cases)))
-        counts = {"failure": 0, "skipped": 0}
-        for name, outcome, reason in cases:
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=_xml(claim.workflow_build_arn), name=name
-            )
-            kind = _JUNIT.get(outcome)
-            if kind is not None:
-                counts[kind] += 1
-                ElementTree.SubElement(case, kind, message=_xml(f"{outcome}: {reason}"))
-        suite.set("failures", str(counts["failure"]))
-        suite.set("errors", "0")
-        suite.set("skipped", str(counts["skipped"]))
-        ElementTree.indent(suite)
-        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-_JUNIT: Final[Mapping[str, str]] = {
-    Outcome.REFUTED.value: "failure",
-    Outcome.NOT_YET.value: "skipped",
-    Integrity.REFUTED.value: "failure",
-    Integrity.NOT_PROVEN.value: "skipped",
-}
-
-
-def _xml(text: str) -> str:
-    """The text without the characters that XML cannot hold."""
-    return _NOT_XML.sub("�", text)
-
-
 class _Subject(NamedTuple):
     """A claim as far as it is known without AWS, and who is asked. `clients` None: nobody."""
 
@@ -272,7 +159,8 @@ def carry_out(
     return _from_files(question, subject, keys, watch, notes)
 
 
-def _check(question: Question, parameters: Parameters) -> None:
+def check_source(question: Question) -> None:
+    """Raise ParameterError for a source that names nothing, or options that are for another."""
     if question.kind == "athena":
         named(question.source)  # refuses what names no table
     if question.kind == "trail" and question.source.endswith(":"):
@@ -285,6 +173,11 @@ def _check(question: Question, parameters: Parameters) -> None:
             f"--source {question.source} is not Athena, and options for Athena are given.",
             "Leave them out, or give --source athena:TABLE.",
         )
+    Wanted(question.since, question.until)  # refuses an end before the begin
+
+
+def _check(question: Question, parameters: Parameters) -> None:
+    check_source(question)
     pair = (question.key_arn, question.workflow_arn)
     if (parameters.run_id is None) == (None in pair) or (parameters.run_id and any(pair)):
         raise ParameterError(
@@ -297,7 +190,6 @@ def _check(question: Question, parameters: Parameters) -> None:
             f"{without}: nothing shows the integrity of what it answers.",
             "Leave --trail-keys and --require-integrity out, or give log files by --source.",
         )
-    Wanted(question.since, question.until)  # refuses an end before the begin
 
 
 _WITHOUT_INTEGRITY: Final[Mapping[Kind, str]] = {
@@ -520,7 +412,9 @@ def _from_files(
     if question.kind == "path":
         found = search([question.source], wanted, hashed=True, progress=watch.files)
     else:
-        since, logs = _begin(wanted), _trail_logs(question, subject)
+        assert subject.clients is not None
+        since = _begin(wanted)
+        logs = trail_logs(question, subject.clients, claim.account, claim.region)
         found = logs.search(since, wanted.until, hashed=True, progress=watch.files)
     claim = _dated(question, claim, found.records)
     verdict = prove(found.records, claim, found.searched)
@@ -537,16 +431,23 @@ def _from_files(
     )
 
 
-def _trail_logs(question: Question, subject: _Subject) -> TrailLogs:
+def trail_logs(question: Question, clients: Clients, account: str, region: str) -> TrailLogs:
     """The files that a trail delivers to the bucket that is named, or that a trail is found for."""
-    clients, claim = subject.clients, subject.claim
-    assert clients is not None
     if question.kind == "trail":
         place = place_of_trail(clients, question.source.partition(":")[2] or None)
     else:
         place = place_of_url(question.source)
     where = _whose(clients, "s3", "cloudtrail")
-    return TrailLogs(clients, place, claim.account, claim.region, remark=where)
+    return TrailLogs(clients, place, account, region, remark=where)
+
+
+def athena_logs(
+    question: Question, clients: Clients, account: str, region: str, interval_s: float
+) -> AthenaLogs:
+    """The table that is named, asked as the question says; `interval_s` is that of a look-up."""
+    how = replace(question.how, interval_s=min(question.how.interval_s, interval_s / 5))
+    where = _whose(clients, "athena", "s3")
+    return AthenaLogs(clients, question.source, account, region, how, remark=where)
 
 
 def _whose(clients: Clients, *services: str) -> str:
@@ -573,9 +474,7 @@ def _by_athena(question: Question, subject: _Subject, watch: Watch, notes: Seque
     assert clients is not None
     wanted = _wanted(question, claim)
     since = _begin(wanted)
-    where = _whose(clients, "athena", "s3")
-    how = replace(question.how, interval_s=min(question.how.interval_s, subject.interval_s / 5))
-    logs = AthenaLogs(clients, question.source, claim.account, claim.region, how, remark=where)
+    logs = athena_logs(question, clients, claim.account, claim.region, subject.interval_s)
     found = logs.search(since, wanted.until, progress=watch.query)
     claim = _dated(question, claim, found.records)
     verdict = prove(found.records, claim, found.searched)
@@ -633,13 +532,3 @@ def of_the_verdict(checked: Checked, found: Found, verdict: Verdict) -> Checked:
     if checked.integrity is Integrity.REFUTED or not bare:
         return checked
     return replace(checked, integrity=Integrity.NOT_PROVEN, unchecked=(*checked.unchecked, *bare))
-
-
-def write_junit(proof: Proof, path: Path) -> None:
-    """Write the JUnit file. Raises RunbookError where it cannot be written."""
-    try:
-        path.write_text(proof.junit(), encoding="utf-8")
-    except OSError as error:
-        raise RunbookError(
-            f"{path} cannot be written: {error.strerror}.", "Give another file by --junit."
-        ) from error
