@@ -406,6 +406,8 @@ def test_what_could_not_have_allowed_it_alone_is_no_miss() -> None:
     assert {miss.layer for miss in told.misses} == {"resource"}
     assert asked().misses == ()
     assert asked(WORKFLOW, OTHERS, USE).misses == ()
+    of_another = but(USE, Action=None, Principal={"AWS": f"{ROLE}2"})
+    assert asked(WORKFLOW, of_another).misses == ()
 
 
 def test_of_many_values_only_the_first_are_told() -> None:

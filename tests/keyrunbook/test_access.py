@@ -115,7 +115,8 @@ def test_why_names_the_policy_of_a_statement_without_a_sid() -> None:
     )
     table = decided(None, user(DELEGATES, identity=[managed]))
     own = "identity policy 'AdministratorAccess', statement 1 allows kms:"
-    by = "; the key policy lets identity policies count (statement 'Allow access for key administrators')"
+    administrators = "(statement 'Allow access for key administrators')"
+    by = f"; the key policy lets identity policies count {administrators}"
     whys = {f"{own}{action}{by}" for action in ("Decrypt", "GenerateDataKey")}
     assert {cell.why for cell in table.cells} == whys
 
@@ -199,6 +200,28 @@ def test_who_could_change_the_policy_again(
     planned: dict[str, Any], operator: Operator, outcome: Outcome
 ) -> None:
     assert keeps_control(operator, planned).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("condition", "outcome"),
+    [
+        pytest.param({"Bool": {"aws:ViaAWSService": "false"}}, Outcome.ALLOWED, id="directly"),
+        pytest.param({"Bool": {"aws:ViaAWSService": "true"}}, Outcome.DENIED, id="by services"),
+        pytest.param({"Null": {"kms:ViaService": "true"}}, Outcome.ALLOWED, id="by no service"),
+        pytest.param(
+            {"Bool": {"aws:MultiFactorAuthPresent": "true"}}, Outcome.UNKNOWN, id="not known here"
+        ),
+    ],
+)
+def test_what_is_known_of_the_operator_s_own_call(
+    condition: dict[str, Any], outcome: Outcome
+) -> None:
+    """It is made directly; how the operator logged in and from where nobody has told."""
+    own = {**ADMINISTRATOR, "Condition": condition}
+    control = keeps_control(user(BOTH, own), BOTH)
+    assert control.outcome is outcome
+    if outcome is Outcome.UNKNOWN:
+        assert "the request does not tell the condition key aws:MultiFactorAuth" in str(control)
 
 
 def test_the_page_s_statements_as_printed() -> None:

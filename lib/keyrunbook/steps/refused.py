@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from iamaccess import (
     ContextValue,
@@ -132,8 +132,9 @@ class _Case:
         """By the policies then: of those that may have been in effect, the ones that refuse."""
         since, until = time - _SECOND, time + 2 * _SECOND
         changed = {one.time for one in self._changes if since <= one.time <= until}
+        own = None if ours is None else self._own
         answers = [
-            access.answered(request, self._at(now, at, of_role=ours is not None), ours)
+            access.answered(request, policies_at(now, self._changes, at, self._key_arn, own), ours)
             for at in (time + _SECOND, *sorted(changed), since)
         ]
         return next((one for one in answers if one.outcome is not Outcome.ALLOWED), answers[0])
@@ -145,24 +146,6 @@ class _Case:
         if self._by_operator(record):
             return self._operator.policies
         return Policies(resource=self._key.policy, grants=self._key.grants)
-
-    def _at(self, now: Policies, at: datetime, *, of_role: bool) -> Policies:
-        """The policies at that time; of the role also its policy of this run."""
-        resource, identity, grants = now.resource, now.identity, now.grants
-        key_policy = _value_at(self._changes, "key policy", at)
-        if key_policy is not _AS_NOW:
-            resource = _parsed(key_policy, "resource", "key policy")
-        role_policy = _value_at(self._changes, "role policy", at)
-        if of_role and identity is not None and role_policy is not _AS_NOW:
-            others = [one for one in identity if one.name != self._own]
-            own = _parsed(role_policy, "identity", self._own) if role_policy is not None else []
-            identity = None if own is None else [*others, *own]
-        if grants is not None:
-            taken = [one.before for one in self._changes if one.what == "grant" and one.time > at]
-            grants = [*grants, *(_grant(one, self._key_arn) for one in taken if one is not None)]
-            made_since = {one.after for one in self._changes if one.what == "id" and one.time > at}
-            grants = [one for one in grants if one.grant_id not in made_since]
-        return replace(now, resource=resource, identity=identity, grants=grants)
 
     def _request(self, record: Record) -> tuple[Request, str]:
         """What was asked, by the record; and what it does not tell."""
@@ -195,10 +178,10 @@ class _Case:
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class Change:
     """A change of the run: of what, when AWS had made it, what was there before and after."""
 
-    what: str
+    what: Literal["key policy", "role policy", "grant", "grant id"]
     time: datetime
     before: Any
     after: Any
@@ -208,26 +191,50 @@ _AS_NOW: Final = object()
 """Stands for a policy that the run did not change: it is taken as it is now."""
 
 
-def _changes(run: Run, key_arn: str, role_name: str | None) -> Iterator[_Change]:
+def _changes(run: Run, key_arn: str, role_name: str | None) -> Iterator[Change]:
     """What the run changed of the key's policy, its own policy of the role, and grants."""
     for intent, outcome in run.ledger.served():
         asked, before = intent["parameters"], intent["before"]
         time = moment(outcome["time"])
         match intent["call"]:
             case "kms:PutKeyPolicy" if asked["KeyId"] == key_arn:
-                yield _Change("key policy", time, before.get("policy"), asked["Policy"])
+                yield Change("key policy", time, before.get("policy"), asked["Policy"])
             case "iam:PutRolePolicy" if asked["RoleName"] == role_name:
-                yield _Change("role policy", time, before["policy"], asked["PolicyDocument"])
+                yield Change("role policy", time, before["policy"], asked["PolicyDocument"])
             case "iam:DeleteRolePolicy" if asked["RoleName"] == role_name:
-                yield _Change("role policy", time, before["policy"], None)
+                yield Change("role policy", time, before["policy"], None)
             case "kms:RevokeGrant" if asked["KeyId"] == key_arn:
-                yield _Change("grant", time, before["grant"], None)
+                yield Change("grant", time, before["grant"], None)
             case "kms:CreateGrant" if asked["KeyId"] == key_arn:
                 for grant_id in outcome.get("gives", {}).values():
-                    yield _Change("id", time, None, grant_id)
+                    yield Change("grant id", time, None, grant_id)
 
 
-def _value_at(changes: Iterable[_Change], what: str, at: datetime) -> Any:
+def policies_at(
+    now: Policies, changes: Sequence[Change], at: datetime, key_arn: str, own: str | None
+) -> Policies:
+    """The policies at that time, of `now` and what the run changed.
+
+    `own` is the name of the run's policy of the role, where the role's policies are meant.
+    """
+    resource, identity, grants = now.resource, now.identity, now.grants
+    key_policy = _value_at(changes, "key policy", at)
+    if key_policy is not _AS_NOW:
+        resource = _parsed(key_policy, "resource", "key policy")
+    role_policy = _value_at(changes, "role policy", at)
+    if own is not None and identity is not None and role_policy is not _AS_NOW:
+        there = _parsed(role_policy, "identity", own) if role_policy is not None else []
+        others = [one for one in identity if one.name != own]
+        identity = None if there is None else [*others, *there]
+    if grants is not None:
+        later = [one for one in changes if one.time > at]
+        made = {one.after for one in later if one.what == "grant id"}
+        taken = [_grant(one.before, key_arn) for one in later if one.what == "grant"]
+        grants = [*(one for one in grants if one.grant_id not in made), *taken]
+    return replace(now, resource=resource, identity=identity, grants=grants)
+
+
+def _value_at(changes: Iterable[Change], what: str, at: datetime) -> Any:
     """What was there at that time: what the last change left, else what the first one found."""
     of_it = [one for one in changes if one.what == what]
     if not of_it:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from iamaccess import Outcome
+from iamaccess import Grant, Outcome, Policies, Policy, parse_policy
 from jobs import Job
 from keyrunbook import policies
 from keyrunbook.access import OPERATOR, Matrix
@@ -72,6 +73,60 @@ def test_a_record_without_parameters_and_one_that_no_policy_refused(job: Job) ->
         run, [replace(told, principal_arn="arn:aws:iam::1:user/x", issuer_arn=None)]
     )
     assert decided(stranger) == ("DENIED", "DENIED")
+
+
+KEY = "arn:aws:kms:us-west-2:111122223333:key/1"
+OWN = "WorkflowKeyAccess-r1"
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def document(sid: str, **principal: Any) -> dict[str, Any]:
+    statement = {"Sid": sid, "Effect": "Allow", "Action": "kms:*", "Resource": "*", **principal}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "key_policy", "role_policies", "grants"),
+    [
+        pytest.param(-1, "K0", {"Theirs", "R0"}, {"old"}, id="before the run changed anything"),
+        pytest.param(1, "K1", {"Theirs", "R0"}, {"old"}, id="after the key policy's first change"),
+        pytest.param(2, "K1", {"Theirs"}, {"old"}, id="at the moment of a change it is made"),
+        pytest.param(3, "K1", {"Theirs"}, set(), id="after the grant was taken"),
+        pytest.param(9, "K2", {"Theirs"}, {"new"}, id="after all of it"),
+    ],
+)
+def test_the_policies_at_a_time_are_what_the_ledger_says(
+    minutes: int, key_policy: str, role_policies: set[str], grants: set[str]
+) -> None:
+    everyone = {"Principal": "*"}
+    k0, k1, k2 = (json.dumps(document(sid, **everyone)) for sid in ("K0", "K1", "K2"))
+
+    def at(minute: int) -> datetime:
+        return NOON + timedelta(minutes=minute)
+
+    old = {"GrantId": "old", "GranteePrincipal": "x", "Operations": ["Decrypt"]}
+    changes = [
+        refused.Change("key policy", at(0), k0, k1),
+        refused.Change("role policy", at(2), document("R0"), None),
+        refused.Change("grant", at(3), old, None),
+        refused.Change("grant id", at(4), None, "new"),
+        refused.Change("key policy", at(5), k1, k2),
+    ]
+    now = Policies(
+        identity=[parse_policy(document("Theirs"), kind="identity", name="Theirs")],
+        resource=[parse_policy(k2, kind="resource", name="key policy")],
+        grants=[Grant("new", "x", frozenset({"Decrypt"}), None, None, KEY)],
+    )
+    then = refused.policies_at(now, changes, at(minutes), KEY, OWN)
+    assert sids(then.resource) == {key_policy}
+    assert sids(then.identity) == role_policies
+    assert {one.grant_id for one in then.grants or ()} == grants
+    assert refused.policies_at(now, (), at(minutes), KEY, OWN) == now
+    assert refused.policies_at(now, changes, at(minutes), KEY, None).identity == now.identity
+
+
+def sids(found: Sequence[Policy] | None) -> set[str | None]:
+    return {one.ref.sid for policy in found or () for one in policy.statements}
 
 
 def record(**fields: Any) -> Record:
