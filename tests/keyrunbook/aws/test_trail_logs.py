@@ -14,7 +14,15 @@ import pytest
 from keyrunbook import sandboxes
 from keyrunbook.aws.clients import Clients, sandbox_clients
 from keyrunbook.aws.lookup import LookupSource, limiter_for
-from keyrunbook.aws.trail_logs import Place, TrailLogs, place_of_trail, place_of_url
+from keyrunbook.aws.trail_logs import (
+    Place,
+    TrailLogs,
+    lack_of,
+    place_of_trail,
+    place_of_url,
+    unknown_of,
+)
+from keyrunbook.aws.trails import Trail
 from keyrunbook.errors import AwsRefused, ParameterError
 from keyrunbook.logs import Integrity, Wanted, integrity, read_keys, search
 from keyrunbook.parameters import Parameters, workflow_document
@@ -42,6 +50,34 @@ def test_a_url_names_the_bucket_and_the_prefix(url: str, bucket: str, prefix: st
 def test_another_form_is_refused_in_words(url: str) -> None:
     with pytest.raises(ParameterError, match="not of the form s3://bucket"):
         place_of_url(url)
+
+
+EVERY = {"ReadWriteType": "All", "IncludeManagementEvents": True}
+
+
+@pytest.mark.parametrize(
+    ("trail", "lack", "unknown"),
+    [
+        (Trail("main", True, [EVERY]), "", ""),
+        (Trail("main", False, [EVERY]), "", ""),  # stopped: what it delivered is there
+        (Trail("main", True, [{**EVERY, "ReadWriteType": "WriteOnly"}]), "KMS's reading", ""),
+        (
+            Trail(
+                "main", True, [{**EVERY, "ExcludeManagementEventSources": ["kms.amazonaws.com"]}]
+            ),
+            "Trail main does not select KMS's reading management events",
+            "",
+        ),
+        (Trail("main", refused="cloudtrail:GetTrailStatus was refused"), "", "was refused."),
+        (None, "", "Which events the trail selects is not known"),
+    ],
+)
+def test_what_a_trail_lacks_is_told_from_what_is_not_known_of_it(
+    trail: Trail | None, lack: str, unknown: str
+) -> None:
+    for said, told in ((lack, lack_of(trail)), (unknown, unknown_of(trail))):
+        assert said in told
+        assert bool(said) is bool(told)
 
 
 # On a sandbox of its own, since trails are the account's, and its clock is moved

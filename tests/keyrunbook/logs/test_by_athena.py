@@ -17,10 +17,12 @@ from itertools import count
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from keyrunbook.aws.athena import AthenaLogs, Estimate, How, sized
 from keyrunbook.aws.clients import Clients, sandbox_clients
 from keyrunbook.aws.trail_logs import Place, TrailLogs
 from keyrunbook.aws.wait import Waited
+from keyrunbook.cli import runbook
 from keyrunbook.errors import AwsRefused, ParameterError, ReadOnly
 from keyrunbook.logs import Found
 from keyrunbook.logs.athena import Table, ddl, named, of_key, record_of, statement, table_of
@@ -190,6 +192,49 @@ def test_a_row_whose_text_is_no_json_is_malformed(column: str) -> None:
     row = dict.fromkeys((*(one["Name"] for one in METADATA["Columns"]), *_MORE)) | {column: "{"}
     with pytest.raises(MalformedRecord, match="is not JSON"):
         record_of(row | {"path": "s3://b/f", "eventid": "1"})
+
+
+def command(*words: str) -> Result:
+    given = ("--bucket", "s3://trails/p/", "--account", ACCOUNT, "--region", REGION)
+    return CliRunner().invoke(runbook, ["athena-ddl", *given, *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "since"),
+    [
+        (["audit.logs"], f"p/AWSLogs/{ACCOUNT}", "2020/01/01"),
+        (["athena:audit.logs", "--since", "2026-03-02"], f"p/AWSLogs/{ACCOUNT}", "2026/03/02"),
+        (
+            ["audit.logs", "--organization", "o-exampleorgid"],
+            f"p/AWSLogs/o-exampleorgid/{ACCOUNT}",
+            "2020/01/01",
+        ),
+    ],
+)
+def test_the_command_prints_the_statement_of_the_table(
+    words: list[str], place: str, since: str
+) -> None:
+    text = command(*words).output
+    assert text.startswith("CREATE EXTERNAL TABLE `audit`.`logs` (")
+    at = f"s3://trails/{place}/CloudTrail/{REGION}"
+    assert f"LOCATION '{at}'\n" in text
+    assert f"'storage.location.template'='{at}/${{timestamp}}'" in text
+    assert f"'projection.timestamp.range'='{since},NOW'" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["a.b.c"], "athena:a.b.c is not of the form"),
+        (["logs", "--organization", "example"], "'example' is not an organization's id"),
+        (["logs", "--bucket", "trails"], "'trails' is not of the form s3://bucket"),
+        (["logs", "--account", "1"], "--account '1' is none"),
+    ],
+)
+def test_what_the_command_is_given_wrongly_is_said(words: list[str], reason: str) -> None:
+    result = command(*words)
+    assert isinstance(result.exception, ParameterError)
+    assert reason in result.exception.what
 
 
 _MORE = ("invokedby", "principal", "issuer", "arns", "types", "path")
