@@ -359,8 +359,9 @@ def _scorecard(scope: _Scope) -> Iterator[_Need]:
     roles = ("GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies")
     managed = ("GetPolicy", "GetPolicyVersion")
     yield _Need("Own", [f"iam:{name}" for name in (*owns, *groups, *roles, *managed)])
-    listing = (*lists, "imagebuilder:ListImagePipelines", "imagebuilder:ListComponentBuildVersions")
-    yield _Need("Resources", (*listing, *gets, *_READS))
+    more = ("ImagePipelines", "ComponentBuildVersions", "Images", "ImageBuildVersions")
+    lists += [f"imagebuilder:List{kind}" for kind in more]
+    yield _Need("Resources", (*lists, *gets, *_READS))
     keys = ("kms:ListKeys", "kms:ListAliases", "kms:DescribeKey", "kms:ListResourceTags")
     yield _Need("Keys", keys)
     everything = scope.by_image_builder((scope.image_builder("*"),))

@@ -273,7 +273,7 @@ class _Reader:
         for kind, future in listed.items():
             answer = future.result()
             if isinstance(answer, NotRead):
-                self._unread.append(Unread(f"{kind}s", answer))
+                self._unread.append(Unread(kind, f"all {kind}s", answer))
                 continue
             jobs += [(kind, _name_of(one), partial(self._one, kind, one)) for one in answer]
         found = [*self._each(jobs), *self._keys(keys.result(), aliases.result())]
@@ -282,7 +282,7 @@ class _Reader:
     def _one(self, kind: str, item: Any) -> Resource:
         """One resource in full, from an entry of its list."""
         client = self._clients("imagebuilder")
-        if kind == of.PIPELINE:
+        if kind in (of.PIPELINE, of.IMAGE):
             return of.of_image_builder(kind, item)
         if kind == of.WORKFLOW:
             answer = client.get_workflow(workflowBuildVersionArn=item)["workflow"]
@@ -296,11 +296,11 @@ class _Reader:
         """The account's customer managed keys; who manages each is noted by all of its names."""
         self._managers: dict[str, str] = {}
         if isinstance(ids, NotRead):
-            self._unread.append(Unread(f"{of.KEY}s", ids))
+            self._unread.append(Unread(of.KEY, f"all {of.KEY}s", ids))
             return []
         named: dict[str, list[Mapping[str, str]]] = {}
         if isinstance(aliases, NotRead):
-            self._unread.append(Unread(f"{of.KEY} aliases", aliases))
+            self._unread.append(Unread(of.KEY, f"all {of.KEY}s' aliases", aliases))
         else:
             for one in aliases:
                 named.setdefault(one.get("TargetKeyId", ""), []).append(one)
@@ -326,7 +326,7 @@ class _Reader:
         found = []
         for (kind, name, _), answer in zip(jobs, answers, strict=True):
             if isinstance(answer, NotRead):
-                self._unread.append(Unread(f"{kind} {name}", answer))
+                self._unread.append(Unread(kind, f"{kind} {name}", answer))
             elif answer is not None:
                 found.append(answer)
         return found
@@ -443,6 +443,16 @@ def _list(client: Any, kind: str) -> list[Any]:
             for one in _pages(
                 client, "list_component_build_versions", "componentSummaryList",
                 componentVersionArn=version["arn"],
+            )
+        ]  # fmt: skip
+    if kind == of.IMAGE:
+        images = _pages(client, "list_images", "imageVersionList", owner="Self")
+        return [
+            one
+            for image in list(images)
+            for one in _pages(
+                client, "list_image_build_versions", "imageSummaryList",
+                imageVersionArn=image["arn"],
             )
         ]  # fmt: skip
     if kind == of.PIPELINE:

@@ -144,8 +144,9 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Resources, or a part of one, that could not be looked at, and why."""
+    """What could not be looked at of a kind of resource, and why: ``all``, or an ARN."""
 
+    kind: str
     what: str
     why: NotRead
 
@@ -162,8 +163,8 @@ class Resources:
         return tuple(one for one in self.found if one.kind in kinds)
 
     def missing(self, *kinds: str) -> tuple[Unread, ...]:
-        """What was not read of some kinds: `what` begins with the kind."""
-        return tuple(one for one in self.unread if one.what.startswith(kinds))
+        """What was not read of some kinds."""
+        return tuple(one for one in self.unread if one.kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)

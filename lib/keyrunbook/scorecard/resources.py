@@ -15,16 +15,16 @@ Answer = Mapping[str, Any]
 WORKFLOW, COMPONENT = "workflow", "component"
 IMAGE_RECIPE, CONTAINER_RECIPE = "image recipe", "container recipe"
 INFRASTRUCTURE, DISTRIBUTION = "infrastructure configuration", "distribution configuration"
-PIPELINE, KEY = "image pipeline", "KMS key"
+IMAGE, PIPELINE, KEY = "image", "image pipeline", "KMS key"
 IMAGE_BUILDER: Final = (
     *(WORKFLOW, COMPONENT, IMAGE_RECIPE, CONTAINER_RECIPE),
-    *(INFRASTRUCTURE, DISTRIBUTION, PIPELINE),
+    *(INFRASTRUCTURE, DISTRIBUTION, PIPELINE, IMAGE),
 )
 """The kinds of Image Builder's resources that are looked at."""
 
 
 def of_image_builder(kind: str, answer: Answer) -> Resource:
-    """A resource from what its Get operation answers of it (a pipeline: its list)."""
+    """A resource from what its Get operation answers of it; a pipeline, an image: its list."""
     return _READERS[kind](kind, answer)
 
 
@@ -90,6 +90,10 @@ def _distribution(kind: str, answer: Answer) -> Resource:
     return Resource(kind, answer["arn"], texts, parts=tuple(parts), shared_with=shared)
 
 
+def _image(kind: str, answer: Answer) -> Resource:
+    return Resource(kind, answer["arn"], _texts(answer))
+
+
 def _pipeline(kind: str, answer: Answer) -> Resource:
     more = _tags(answer.get("imageTags", {}), "image tag")
     return Resource(kind, answer["arn"], {**_texts(answer, "description"), **more})
@@ -103,6 +107,7 @@ _READERS: Final[Mapping[str, Callable[[str, Answer], Resource]]] = {
     INFRASTRUCTURE: _infrastructure,
     DISTRIBUTION: _distribution,
     PIPELINE: _pipeline,
+    IMAGE: _image,
 }
 
 

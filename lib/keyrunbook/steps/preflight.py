@@ -90,10 +90,10 @@ def verify(run: Run) -> Findings:
         passed(
             "Endpoints are reached by HTTPS",
             state.endpoint.startswith("https://"),
-            state.endpoint,
+            state.endpoint if state.is_aws else "HTTPS, and not AWS's endpoint",
             "Use AWS's HTTPS endpoints: unset endpoint variables that name others.",
         )
-        if state.is_aws
+        if state.is_aws or state.endpoint.startswith("https://")
         else Finding(
             "Endpoints are reached by HTTPS",
             "not checked",

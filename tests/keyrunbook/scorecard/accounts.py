@@ -120,7 +120,7 @@ UNREAD = replace(
     macie=DENIED,
     resources=Resources(
         (),
-        tuple(Unread(f"{kind}s", DENIED) for kind in
+        tuple(Unread(kind, f"all {kind}s", DENIED) for kind in
               (WORKFLOW, COMPONENT, IMAGE_RECIPE, CONTAINER_RECIPE, INFRASTRUCTURE, KEY)),
     ),
 )  # fmt: skip

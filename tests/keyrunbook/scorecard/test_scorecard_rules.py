@@ -88,7 +88,7 @@ def with_resources(*listed: Resource, unread: tuple[Unread, ...] = ()) -> dict[s
     return {"resources": Resources(listed, unread)}
 
 
-HALF = Unread("components", DENIED)
+HALF = Unread(COMPONENT, "all components", DENIED)
 CASES: list[tuple[str, str, dict[str, Any], str, str]] = [
     # recommendation, what is so, facts, status, evidence
     ("users.individual", "IAM users only", {"identity_center": (), "users": (USER,)},
