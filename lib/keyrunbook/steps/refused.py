@@ -35,6 +35,7 @@ from keyrunbook.steps.events import moment
 from keyrunbook.steps.grant_access import policy_name
 
 if TYPE_CHECKING:
+    from keyrunbook.proof import Verdict
     from keyrunbook.session import Run
 
 REFUSED: Final = "AccessDenied"
@@ -62,6 +63,11 @@ class Why:
 def why_refused(run: Run, records: Sequence[Record]) -> Table:
     """Why each of these records was refused, as a table; those that were not are left out."""
     return _table(explained(run, [one for one in records if one.failed and not one.dry_run]))
+
+
+def why_refused_in(run: Run, verdict: Verdict) -> Table:
+    """Why each refused record that a verdict set aside was refused, as a table."""
+    return why_refused(run, [one.record for one in verdict.rejected])
 
 
 def explained(run: Run, records: Sequence[Record]) -> list[Why]:

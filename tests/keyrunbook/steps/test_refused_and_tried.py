@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from iamaccess import Grant, Outcome, Policies, Policy, parse_policy
@@ -16,6 +17,9 @@ from keyrunbook.access import OPERATOR, Matrix
 from keyrunbook.aws.clients import Clients
 from keyrunbook.records import Record
 from keyrunbook.steps import grant_access, refused, revoke_access, tried
+
+if TYPE_CHECKING:
+    from keyrunbook.proof import Verdict
 
 pytestmark = pytest.mark.e2e
 
@@ -69,6 +73,8 @@ def test_a_record_without_parameters_and_one_that_no_policy_refused(job: Job) ->
     )
     served = replace(told, error_code=None)
     assert refused.why_refused(run, [served]).note == "No record of a refusal was seen."
+    verdict = SimpleNamespace(rejected=[SimpleNamespace(record=one) for one in (served, told)])
+    assert len(refused.why_refused_in(run, cast("Verdict", verdict)).rows) == 1
     [stranger] = refused.explained(
         run, [replace(told, principal_arn="arn:aws:iam::1:user/x", issuer_arn=None)]
     )
