@@ -15,6 +15,7 @@ from keyrunbook.parameters import Parameters
 from keyrunbook.permissions import (
     EMERGENCY,
     OWNERS_ONLY,
+    SCORECARD,
     SIZE_LIMIT,
     Where,
     operator_policy,
@@ -378,6 +379,23 @@ def test_the_command_prints_the_emergency_stop_s_on_request() -> None:
     words = ["permissions", *PLACE, "--emergency", "--json"]
     result = CliRunner().invoke(runbook, words)
     assert json.loads(result.stdout) == policy((*STEPS, EMERGENCY))
+
+
+def test_the_command_prints_the_scorecard_s_which_only_read() -> None:
+    result = CliRunner().invoke(runbook, ["permissions", *PLACE, "--scorecard"])
+    document = json.loads(result.stdout)
+    assert document == policy((SCORECARD,))
+    assert len(result.stderr.splitlines()) == 1
+    named = {one.partition(":")[2] for one in actions(document)}
+    changing = {one for one in named if not one.startswith(("Get", "List", "Describe", "Lookup"))}
+    assert changing == {"Decrypt"}
+    (opening,) = (one for one in document["Statement"] if one["Action"] == "kms:Decrypt")
+    assert opening["Condition"]["ForAnyValue:StringEquals"] == {
+        "aws:CalledVia": "imagebuilder.amazonaws.com"
+    }
+    for more in (["--steps", "00"], ["--emergency"]):
+        words = ["permissions", *PLACE, "--scorecard", *more]
+        assert CliRunner().invoke(runbook, words).exit_code == 2
 
 
 def test_the_account_of_the_role_is_enough() -> None:

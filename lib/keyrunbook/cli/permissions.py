@@ -52,7 +52,7 @@ Exit status:
 @click.option(
     "--scorecard",
     is_flag=True,
-    help="What `runbook preflight` reads instead; none of it is needed.",
+    help="Instead, what `runbook preflight` and the scorecard of 00 read. A run needs none of it.",
 )
 @click.option(
     "--prove",
@@ -125,11 +125,13 @@ def permissions(
         return
     if proving:
         raise click.UsageError(f"--{next(iter(proving))} has no meaning without --prove.")
+    if scorecard and (steps is not None or emergency):
+        raise click.UsageError("--scorecard is for no step: give it without --steps and the like.")
     chosen = STEPS if steps is None else parse_selection(steps, STEPS).steps
     names = (*chosen, EMERGENCY) if emergency else chosen
     what = ", ".join(name[:2] for name in chosen)
     if scorecard:
-        chosen, names, what = (), (SCORECARD,), "the scorecard (runbook preflight)"
+        names, what = (SCORECARD,), "the scorecard (runbook preflight)"
     policy = operator_policy(names, parameters, place_of(parameters, account, partition))
     if not as_json:
         click.echo(
@@ -137,7 +139,7 @@ def permissions(
             "them.",
             err=True,
         )
-        for warning in warnings(chosen, parameters):
+        for warning in () if scorecard else warnings(chosen, parameters):
             click.echo(f"# {warning}", err=True)
     click.echo(json.dumps(policy, indent=2))
 
