@@ -230,16 +230,22 @@ class _Reader:
     # Where ---------------------------------------------------------------------------------------
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
-        """One handshake a URL: on the sandbox all services have the same one."""
+        """One handshake a URL: on the sandbox all services have the same one.
+
+        A service that only the scorecard asks need not be there, as Macie is not in each Region.
+        """
         urls = {name: str(self._clients(name).meta.endpoint_url) for name in SERVICES}
         measured = {
             url: self._pool.submit(self._measure, url, self._clients.authorities)
             for url in dict.fromkeys(urls.values())
             if url.startswith("https://")
         }
+        found = {name: measured[url].result() if url in measured else None
+                 for name, url in urls.items()}  # fmt: skip
         return tuple(
-            Endpoint(SERVICES[name], url, measured[url].result() if url in measured else None)
-            for name, url in urls.items()
+            Endpoint(SERVICES[name], urls[name], done)
+            for name, done in found.items()
+            if name in fips.NAMES or not isinstance(done, NotRead)
         )
 
     def _buckets(self, trails: Known[Any], found: Iterable[Resource]) -> tuple[Bucket, ...]:

@@ -18,7 +18,7 @@ from awssandbox.clock import real_now
 from awssandbox.iam import mfa
 from awssandbox.server import _Tls
 from cheroot import wsgi
-from keyrunbook.aws import tls
+from keyrunbook.aws import protection, tls
 from keyrunbook.aws.clients import Clients, sandbox_clients
 from keyrunbook.aws.reading import reads
 from keyrunbook.cli import _main
@@ -345,3 +345,17 @@ def test_an_endpoint_without_tls(own: Sandbox) -> None:
         found = scorecard(sandbox_clients(plain.ready()))
     assert statuses(found, "tls.required", "tls.recommended", "tls.https-only") == {"fail"}
     assert "no TLS at all: http://127.0.0.1" in found["tls.required"][1]
+
+
+def test_a_service_that_is_not_there_leaves_the_others_measured(account: Clients) -> None:
+    """Macie has no endpoint in some Regions: its finding says so, and TLS is judged without it."""
+
+    def measured(url: str, authorities: str | None) -> Handshake | NotRead:
+        if "macie" in url:
+            return NotRead("no such host")
+        return tls.handshake(url, authorities)
+
+    account("macie2").meta._endpoint_url = "https://macie2.nowhere.invalid"
+    facts = protection.read(account, necessary=(), fips_wanted=False, measure=measured)
+    assert "Amazon Macie" not in [one.service for one in facts.endpoints]
+    assert all(isinstance(one.handshake, Handshake) for one in facts.endpoints)
