@@ -16,6 +16,8 @@ from keyrunbook.cli.common import (
     time_with_zone,
     write_picture,
 )
+from keyrunbook.cli.sources import limits, source_options
+from keyrunbook.cli.watching import watching
 
 
 @click.command(
@@ -45,13 +47,7 @@ Exit status:
     metavar="ARN",
     help="Show only calls by this IAM role or user. May be repeated.",
 )
-@click.option(
-    "--source",
-    default="lookup",
-    metavar="SOURCE",
-    help="lookup (the Event history, the default), s3://bucket/prefix that a trail delivers to, "
-    "athena:database.table, or a file, folder or glob of log files.",
-)
+@source_options
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.option(
     "--picture",
@@ -67,6 +63,7 @@ def usage(
     run_id: str | None,
     key: str | None,
     principals: tuple[str, ...],
+    lookup_calls: int | None,
     as_json: bool,
     picture: Path | None,
     outputs: Path | None,
@@ -92,14 +89,16 @@ def usage(
       runbook usage --key KEY_ARN --source AWSLogs --picture usage.png
     """
     from keyrunbook.execution import using
+    from keyrunbook.execution.proving import Question
 
     given = given_options(
         run_id=run_id, outputs_dir=outputs, target=target, profile=profile, region=region
     )
-    parameters, _ = load((), None, {**given, "read_only": True})
-    answer = using.carry_out(
-        using.Question(key, principals=principals or None, **asked), parameters
-    )
+    numbers = limits(lookup_calls=lookup_calls)
+    parameters, _ = load((), None, {**given, **numbers, "read_only": True})
+    question = Question(key, principals=principals or None, **asked)
+    with watching() as watch:
+        answer = using.carry_out(question, parameters, watch)
     if picture is not None:
         write_picture(picture, answer.picture().png(), "--picture")
     if as_json:

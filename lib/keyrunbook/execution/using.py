@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from keyrunbook.aws.athena import AthenaLogs
 from keyrunbook.aws.clients import Clients
 from keyrunbook.aws.lookup import REACH
-from keyrunbook.aws.trail_logs import TrailLogs, place_of_url
 from keyrunbook.errors import ParameterError, StepMissing
+from keyrunbook.execution.proving import (
+    Question,
+    Watch,
+    athena_logs,
+    check_source,
+    trail_logs,
+)
 from keyrunbook.execution.runs import existing
 from keyrunbook.findings import Findings
 from keyrunbook.ledger import NAME, Ledger
@@ -29,38 +34,18 @@ from keyrunbook.records import Record
 from keyrunbook.session import reach
 from keyrunbook.show.tables import findings_table
 from keyrunbook.show.usage import UsagePicture, by_day, usage_table
-from keyrunbook.steps.events import CLOCK_SKEW, history_of, remark, whose
+from keyrunbook.steps.events import CLOCK_SKEW, history_of, whose
 from keyrunbook.steps.key_usage import last_usage, spans
 from keyrunbook.usage import Agreement, Compared, LastUsage, Usage, compare, summarise
 
-LOOKUP: Final = "lookup"
 NO, UNKNOWN = 1, 3
 """Exit statuses, as every command has them."""
 
+_INTERVAL_S: Final = 5.0
 _IN_FILES: Final = (
     "Files were searched for the key's id and for Image Builder: a refusal that names neither, "
     "such as one by an alias, was not found."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Which key's use is asked for, by whom, from when to when, and from which source.
-
-    Either a run is named (by the parameters), or `key_arn` is given. `principals` are roles or
-    users, None for all. `source` is ``lookup``, ``s3://…``, ``athena:…`` or a path.
-    """
-
-    key_arn: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    principals: tuple[str, ...] | None = None
-    source: str = LOOKUP
-
-    @property
-    def on_this_machine(self) -> bool:
-        """Whether the source is files of this machine."""
-        return self.source != LOOKUP and not self.source.startswith(("s3://", "athena:"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +102,8 @@ class _Key(NamedTuple):
     id: str
 
 
-def carry_out(question: Question, parameters: Parameters) -> Answer:
-    """Summarise the key's use.
+def carry_out(question: Question, parameters: Parameters, watch: Watch | None = None) -> Answer:
+    """Summarise the use of `question`'s key, or of the run's; it says nothing of a workflow.
 
     Raises:
         ParameterError: the question contradicts itself, names no key, one of another account than
@@ -126,10 +111,11 @@ def carry_out(question: Question, parameters: Parameters) -> Answer:
         StepMissing: the run has made no key yet.
         AwsRefused, Unreachable, CredentialsMissing, SandboxGone: as the clients do.
     """
-    Wanted(question.since, question.until)  # refuses an end before the begin
+    check_source(question)
+    watch = watch or Watch()
     key, opened = _key(question, parameters)
     clients = None
-    if not question.on_this_machine or opened or parameters.target or parameters.profile:
+    if question.kind != "path" or opened or parameters.target or parameters.profile:
         parameters = parameters.model_copy(update={"region": parameters.region or key.region})
         target, clients = reach(parameters, opened)
         _check(clients, key)
@@ -137,7 +123,7 @@ def carry_out(question: Question, parameters: Parameters) -> Answer:
     since = question.since
     if since is None and isinstance(told, LastUsage):
         since = told.created - CLOCK_SKEW[target]
-    records, searched, notes = _searched(question, parameters, clients, key, since)
+    records, searched, notes = _searched(question, parameters, clients, key, since, watch)
     usage = summarise(records, key.arn, searched)
     compared = None if told is None else compare(usage, told)
     if told is None:
@@ -192,15 +178,16 @@ def _searched(
     clients: Clients | None,
     key: _Key,
     since: datetime | None,
+    watch: Watch,
 ) -> tuple[Sequence[Record], Searched, tuple[str, ...]]:
     until, words = question.until, (key.id, IMAGE_BUILDER_WORD)
-    if question.on_this_machine:
+    if question.kind == "path":
         wanted = Wanted(since, until, key.account, key.region)
-        files = search([question.source], wanted, words=words)
-        return files.records, files.searched, (*files.notes, _IN_FILES)
+        found = search([question.source], wanted, words=words, progress=watch.files)
+        return found.records, found.searched, (*found.notes, _IN_FILES)
     assert clients is not None
-    if question.source == LOOKUP:
-        source = history_of(clients, parameters.lookup_calls)
+    if question.kind == "lookup":
+        source = history_of(clients, parameters.lookup_calls, estimated=watch.calls)
         now = clients.now()
         begin = since or now - REACH
         if question.since is None:
@@ -212,13 +199,10 @@ def _searched(
             "From when on is to be searched is not known: GetKeyLastUsage was not read.",
             "Give a time by --since.",
         )
-    if question.source.startswith("athena:"):
-        table = AthenaLogs(
-            clients, question.source, key.account, key.region, remark=remark(clients)
-        )
-        asked = table.search(since, until, kinds=of_key(key.id))
-        return asked.records, asked.searched, asked.notes
-    place = place_of_url(question.source)
-    logs = TrailLogs(clients, place, key.account, key.region, remark=remark(clients))
-    answer = logs.search(since, until, words=words)
-    return answer.records, answer.searched, (*answer.notes, _IN_FILES)
+    if question.kind == "athena":
+        table = athena_logs(question, clients, key.account, key.region, _INTERVAL_S)
+        found = table.search(since, until, kinds=of_key(key.id), progress=watch.query)
+        return found.records, found.searched, found.notes
+    logs = trail_logs(question, clients, key.account, key.region)
+    found = logs.search(since, until, words=words, progress=watch.files)
+    return found.records, found.searched, (*found.notes, _IN_FILES)
