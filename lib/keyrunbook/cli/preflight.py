@@ -16,7 +16,7 @@ Exit status:
   0    no finding of level error failed, and each was checked, or cannot be
   1    a finding of level error failed
   2    wrong usage, or parameters
-  3    none failed, and one was not checked, for want of a permission or of what it is about
+  3    none failed, and one of level error was not checked, for want of a permission or a subject
   5    AWS could not be reached, or the credentials are no longer good"""
 )
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
