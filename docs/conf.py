@@ -48,6 +48,10 @@ html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
     "navbar_align": "left",
+    # The theme's default field has a label that is not its text, its default tree summaries
+    # without words: both are in the way of who listens to the page.
+    "navbar_persistent": ["search-button"],
+    "collapse_navigation": True,
     "footer_start": ["licence"],
     "footer_end": [],
     # Not beside notebooks: their tables need the width.
