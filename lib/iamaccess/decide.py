@@ -1,6 +1,6 @@
 """The decision: what each layer says, and how AWS combines what they say.
 
-An explicit Deny in any layer wins. Then each level of the organization's policies must allow. Then,
+An explicit Deny in any layer wins. Then each level of service control policies must allow. Then,
 in one account, each of these is enough:
 
 - the key policy (or any resource-based policy) names the user, the session or everyone: no
@@ -160,7 +160,6 @@ _LAYERS: tuple[Layer, ...] = (
     "session",
 )
 _FIELDS: Mapping[Layer, str] = {layer: layer for layer in _LAYERS} | {"grant": "grants"}
-_GRANT = _LAYERS.index("grant")
 _BINDS: Mapping[str, frozenset[Layer]] = {
     "root": frozenset({"resource_control", "service_control", "resource", "grant"}),
     "user": frozenset(_LAYERS) - {"session"},
@@ -230,8 +229,6 @@ class _Case:
             or session.deny
         ):
             return _denied(readings)
-        if resource_control.allow is None:
-            return Verdict(False, "implicit_deny", "resource_control")
         if service_control.allow is None:
             return Verdict(False, "implicit_deny", "service_control", level=service_control.level)
         if grant.outright is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from iamaccess.context import derived
@@ -148,9 +148,7 @@ def _fold(context: Mapping[str, ContextValue]) -> dict[str, str | tuple[str, ...
     return folded
 
 
-def _text(value: ContextValue) -> str | tuple[str, ...]:
-    if isinstance(value, str):
-        return value
+def _text(value: bool | Sequence[str]) -> str | tuple[str, ...]:
     if isinstance(value, bool):
         return "true" if value else "false"
     return tuple(value)
