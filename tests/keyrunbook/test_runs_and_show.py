@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from keyrunbook.ledger import NAME, Ledger
 from keyrunbook.steps import STEPS
+from keyrunbook.steps.timeline import timeline
 
 pytestmark = pytest.mark.e2e
 
@@ -164,3 +165,22 @@ def test_the_commands_explain_themselves(command: str) -> None:
     done = runbook(command, "--help")
     assert done.returncode == 0
     assert "Exit status" in done.stdout
+
+
+def test_the_timeline_is_drawn_from_the_ledger(whole: Path, tmp_path: Path) -> None:
+    """Calls, changes of policy, records, a refusal, and when each record was seen."""
+    picture = tmp_path / "timeline.png"
+    done = runbook("show", "whole", "--outputs", whole, "--timeline", picture)
+    assert done.returncode == 0, done.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    words = timeline(lines(whole), "x").text()
+    assert words.count("(change of policy)") >= 4
+    assert (
+        len(re.findall(r"CreateWorkflow at \S+ → CloudTrail: GenerateDataKey \(counts\)", words))
+        == 1
+    )
+    refused = r"CreateImage at \S+ → CloudTrail: Decrypt \(refused\) at \S+, seen by \S+"
+    assert len(re.findall(refused, words)) == 1
+    elsewhere = tmp_path / "absent" / "timeline.png"
+    done = runbook("show", "whole", "--outputs", whole, "--timeline", elsewhere)
+    assert (done.returncode, "another file by --timeline" in done.stderr) == (5, True)

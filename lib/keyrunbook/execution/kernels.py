@@ -26,6 +26,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
 from keyrunbook.errors import RunbookError
+from keyrunbook.show.widgets import FRONT_END
 
 PREPARE = "from keyrunbook.execution import warm as _warm; _warm.prepare(); del _warm"
 RESET = "from keyrunbook.execution import warm as _warm; _warm.reset()"
@@ -43,6 +44,11 @@ def kernel_manager() -> AsyncKernelManager:
         transport_encryption="required",
         shutdown_wait_time=4.0,
     )
+
+
+def _of_nobody(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without the word for a front end that shows widgets: this process may be one's kernel."""
+    return {name: value for name, value in environment.items() if name != FRONT_END}
 
 
 class WarmKernel:
@@ -78,7 +84,7 @@ class WarmKernel:
         with self._log.open("wb") as log:
             await self.manager.start_kernel(
                 cwd=str(self._folder),
-                env={**os.environ, **self._environment},
+                env={**_of_nobody(os.environ), **self._environment},
                 extra_arguments=["--HistoryManager.hist_file=:memory:"],
                 stdout=log,
                 stderr=log,

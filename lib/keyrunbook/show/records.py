@@ -11,7 +11,6 @@ messages are told apart by letters. A live front end shows the record whole; tha
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keyrunbook.proof import ARN_KEY, MESSAGE_KEY
 from keyrunbook.show.tables import Table, records_table
-from keyrunbook.show.widgets import bundle
+from keyrunbook.show.widgets import bundle, is_live
 
 if TYPE_CHECKING:
     from keyrunbook.records import Record
@@ -58,14 +57,6 @@ _PRE: Final = (
     "overflow-wrap:anywhere"
 )
 _ALL: Final = "all"
-
-
-def is_live() -> bool:
-    """Whether a front end that shows widgets started this kernel, as JupyterLab does.
-
-    Source: https://github.com/jupyter-server/jupyter_server/pull/1100 (JPY_SESSION_NAME)
-    """
-    return "JPY_SESSION_NAME" in os.environ
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, Final
+
+FRONT_END: Final = "JPY_SESSION_NAME"
+"""The variable by which a Jupyter server tells a kernel its notebook's name.
+
+Source: https://github.com/jupyter-server/jupyter_server/pull/1100
+"""
+
+
+def is_live() -> bool:
+    """Whether a front end that shows widgets started this kernel, as JupyterLab does."""
+    return FRONT_END in os.environ
 
 
 def bundle(form: Any, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
