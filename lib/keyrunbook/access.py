@@ -156,10 +156,28 @@ def keeps_control(operator: Operator, key_policy: Mapping[str, Any]) -> Control:
 
 
 def _put_key_policy(operator: Operator) -> Request:
-    """The operator's own call: made through no service; what else it has is not known."""
-    via = ("aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast", "kms:ViaService")
-    context: dict[str, ContextValue] = {"aws:ViaAWSService": False}
-    return Request(operator.principal, "kms:PutKeyPolicy", operator.key_arn, context, absent=via)
+    """The operator's own call; what else it has is not known."""
+    return _directly(Request(operator.principal, "kms:PutKeyPolicy", operator.key_arn))
+
+
+def _directly(request: Request) -> Request:
+    """The same, made through no service."""
+    via = {"aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast", "kms:ViaService"}
+    kept = {key: value for key, value in request.context.items() if key not in via}
+    context = {**kept, "aws:ViaAWSService": False}
+    return replace(request, context=context, absent=tuple(sorted(via)))
+
+
+def told_apart(operator: Operator) -> frozenset[str]:
+    """The actions that the policies may answer otherwise when Image Builder does not ask for them.
+
+    Of these a call of the operator's own tells nothing.
+    """
+    return frozenset(
+        request.action
+        for request in operator_requests(operator)
+        if decide(request, operator.policies) != decide(_directly(request), operator.policies)
+    )
 
 
 def decided(read: Read | None, operator: Operator) -> Matrix:

@@ -17,6 +17,7 @@ from keyrunbook.access import (
     findings,
     keeps_control,
     printed,
+    told_apart,
 )
 from keyrunbook.show.tables import matrix_table
 
@@ -222,6 +223,27 @@ def test_what_is_known_of_the_operator_s_own_call(
     assert control.outcome is outcome
     if outcome is Outcome.UNKNOWN:
         assert "the request does not tell the condition key aws:MultiFactorAuth" in str(control)
+
+
+@pytest.mark.parametrize(
+    ("condition", "apart"),
+    [
+        pytest.param({}, set(), id="no condition"),
+        pytest.param({"StringEquals": {"aws:SourceIp": "x"}}, set(), id="another key"),
+        pytest.param({"Bool": {"aws:ViaAWSService": "true"}}, set(build.ACTIONS), id="by services"),
+        pytest.param(
+            {"ForAnyValue:StringEquals": {"aws:CalledVia": "imagebuilder.amazonaws.com"}},
+            set(build.ACTIONS),
+            id="by Image Builder, as runbook permissions has it",
+        ),
+        pytest.param(
+            {"StringLike": {"kms:ViaService": "*"}}, set(build.ACTIONS), id="by a key of KMS's own"
+        ),
+    ],
+)
+def test_of_what_a_direct_call_tells_nothing(condition: dict[str, Any], apart: set[str]) -> None:
+    own = {**ADMINISTRATOR, **({"Condition": condition} if condition else {})}
+    assert told_apart(user(BOTH, own)) == apart
 
 
 def test_the_page_s_statements_as_printed() -> None:

@@ -348,7 +348,8 @@ def _made_by_hand(state: State, role_arn: str) -> list[Finding]:
 
 def who_may(run: Run, state: State | None = None, key: who.KeySide | None = None) -> access.Matrix:
     """`decided`, and what the policies leave open for the operator is tried, by dry runs."""
-    return tried.settled(run, decided(run, state, key), run.facts()["key_arn"])
+    read, operator = _read(run, state, key)
+    return tried.settled(run, access.decided(read, operator), operator)
 
 
 def decided(run: Run, state: State | None = None, key: who.KeySide | None = None) -> access.Matrix:
@@ -356,6 +357,13 @@ def decided(run: Run, state: State | None = None, key: who.KeySide | None = None
 
     `state` holds the key's policy, `key` its grants too, where they were read already.
     """
+    return access.decided(*_read(run, state, key))
+
+
+def _read(
+    run: Run, state: State | None, key: who.KeySide | None
+) -> tuple[access.Read | None, access.Operator]:
+    """The role, if there is one, and the operator, each with the policies that decide."""
     facts = run.facts()
     name = facts.get("role_name") or role_name(run.parameters.execution_role)
     text = None if state is None else state.key_policy_text
@@ -364,7 +372,7 @@ def decided(run: Run, state: State | None = None, key: who.KeySide | None = None
     if read is not None:
         ours = mending.Ours(run.run_id, read.role_arn, key.arn, policy_name(run.run_id))
         read = replace(read, ours=ours)
-    return access.decided(read, operator)
+    return read, operator
 
 
 def as_printed(run: Run) -> access.Printed:

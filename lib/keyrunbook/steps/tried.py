@@ -2,8 +2,9 @@
 
 Often nobody can read what decides: a session's policy, the organization's. KMS tells the caller
 whether it would serve a call, and carries nothing out. That is asked directly, not through Image
-Builder, which the answer says: a policy may tell the two apart. Only what is UNKNOWN is tried, and
-each try is one call, which CloudTrail records as a dry run.
+Builder, which the answer says. Where the policies that were read may tell the two apart, it is not
+asked: it would tell nothing. Only what is UNKNOWN is tried, and each try is one call, which
+CloudTrail records as a dry run.
 Source: https://docs.aws.amazon.com/kms/latest/developerguide/testing-permissions.html
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from iamaccess import Outcome
 
-from keyrunbook.access import OPERATOR, Cell, Matrix, encryption_context
+from keyrunbook.access import OPERATOR, Cell, Matrix, Operator, encryption_context, told_apart
 from keyrunbook.aws import mutate
 from keyrunbook.errors import AwsRefused
 from keyrunbook.plan import Change
@@ -32,22 +33,34 @@ _TRIES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html (DryRunModifiers)
 """
 _REFUSED: Final = "AccessDeniedException"
+_APART: Final = (
+    "a dry run would tell nothing, as the policies tell a call by Image Builder from a direct one"
+)
 
 
-def settled(run: Run, matrix: Matrix, key_arn: str) -> Matrix:
+def settled(run: Run, matrix: Matrix, operator: Operator) -> Matrix:
     """The matrix with the operator's UNKNOWN answers as KMS gives them.
 
     A run that may only read tries nothing: for the AWS SDK a dry run is no read.
     """
-    if run.parameters.read_only:
+    open_cells = [one for one in matrix.cells if _is_open(one)]
+    if run.parameters.read_only or not open_cells:
         return matrix
-    cells = tuple(
-        _tried(run, one, key_arn)
-        if (one.principal, one.outcome) == (OPERATOR, Outcome.UNKNOWN) and one.action in _TRIES
-        else one
-        for one in matrix.cells
-    )
-    return replace(matrix, cells=cells)
+    apart = told_apart(operator)
+
+    def answer(cell: Cell) -> Cell:
+        if not _is_open(cell):
+            return cell
+        if cell.action in apart:
+            return replace(cell, why=f"{cell.why}; {_APART}")
+        return _tried(run, cell, operator.key_arn)
+
+    return replace(matrix, cells=tuple(map(answer, matrix.cells)))
+
+
+def _is_open(cell: Cell) -> bool:
+    mine = (cell.principal, cell.outcome) == (OPERATOR, Outcome.UNKNOWN)
+    return mine and cell.action in _TRIES
 
 
 def _tried(run: Run, cell: Cell, key_arn: str) -> Cell:

@@ -14,6 +14,7 @@ from iamaccess import Grant, Outcome, Policies, Policy, parse_policy
 from jobs import Job
 from keyrunbook import policies
 from keyrunbook.access import OPERATOR, Matrix
+from keyrunbook.aws import who
 from keyrunbook.aws.clients import Clients
 from keyrunbook.records import Record
 from keyrunbook.steps import grant_access, refused, revoke_access, tried
@@ -164,28 +165,41 @@ def test_what_the_policies_leave_open_is_tried_with_the_operator_s_own_calls(
     run = job.through("02")
     key = run.facts()["key_arn"]
     known = grant_access.who_may(run)
+    operator = who.operator(run.clients, who.key_side(run.clients, key))
     asked = "a dry run of {}, asked by the operator directly"
-    served = tried.settled(run, opened(known), key)
+    served = tried.settled(run, opened(known), operator)
     assert of_operator(served) == {
         action: ("ALLOWED", f"KMS would serve it: {asked.format(action)}")
         for action in policies.ACTIONS
     }
     deny(aws, key, "kms:Decrypt")
-    after = of_operator(tried.settled(run, opened(known), key))
+    after = of_operator(tried.settled(run, opened(known), operator))
     assert {action: outcome for action, (outcome, _) in after.items()} == {
         "kms:Decrypt": "DENIED",
         "kms:GenerateDataKey": "ALLOWED",
     }
     assert "with an explicit deny in a resource-based policy" in after["kms:Decrypt"][1]
     aws("kms").disable_key(KeyId=key)
-    outcome, why = of_operator(tried.settled(run, opened(known), key))["kms:GenerateDataKey"]
+    outcome, why = of_operator(tried.settled(run, opened(known), operator))["kms:GenerateDataKey"]
     assert outcome == "UNKNOWN"
     assert "told nothing (AWS refused GenerateDataKey: DisabledException" in why
 
+    by_service = {**BY_SERVICE, "Condition": {"Bool": {"aws:ViaAWSService": "true"}}}
+    limited = Policies(
+        identity=[parse_policy({**document("x"), "Statement": [by_service]}, kind="identity")],
+        resource=operator.policies.resource,
+    )
     monkeypatch.setattr(tried.mutate, "rehearse", lambda *_: pytest.fail("nothing is open"))
-    assert tried.settled(run, known, key) == known
+    assert tried.settled(run, known, operator) == known
+    apart = replace(operator, policies=limited)
+    why = "not read; a dry run would tell nothing, as the policies tell a call by Image Builder"
+    answers = of_operator(tried.settled(run, opened(known), apart)).values()
+    assert set(answers) == {("UNKNOWN", f"{why} from a direct one")}
     only_reads = job.open("02", read_only=True)
-    assert tried.settled(only_reads, opened(known), key) == opened(known)
+    assert tried.settled(only_reads, opened(known), operator) == opened(known)
+
+
+BY_SERVICE = {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}
 
 
 def deny(aws: Clients, key: str, action: str) -> None:
