@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +364,53 @@ def test_lock_out_that_rests_on_a_condition_is_a_warning() -> None:
     mfa = {**ADMINISTRATORS, **condition("Bool", "aws:MultiFactorAuthPresent", "true")}
     found = lint_key_policy(json.dumps({"Statement": mfa}), AIM)
     assert [(one.rule, one.severity) for one in found] == [("K01", "warning")]
+
+
+def only(principal: Any, **changed: Any) -> str:
+    """A key policy that lets nobody else administer the key."""
+    statement = {**ADMINISTRATORS, "Principal": principal, **changed}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+OTHER_ROLE = f"arn:aws:iam::{OTHER}:role/R"
+
+
+@pytest.mark.parametrize(
+    ("policy", "aim", "expected"),
+    [
+        (only({"AWS": ROOT}), AIM, set()),
+        (only({"AWS": ROOT}), Aim(), set()),
+        (only({"AWS": ROOT}, Resource=KEY), Aim(), set()),
+        (only({"AWS": ACCOUNT}), Aim(account=ACCOUNT), set()),
+        (only({"AWS": f"arn:aws:iam::{ACCOUNT}:user/Alice"}), AIM, {"K02", "K06"}),
+        (only({"AWS": ROLE}), AIM, {"K02", "K06"}),
+        (only({"AWS": f"arn:aws:sts::{ACCOUNT}:assumed-role/R/s"}), AIM, {"K02", "K06"}),
+        (only({"Service": "s3.amazonaws.com"}), AIM, {"K02", "K06"}),
+        # PutKeyPolicy is for the key's own account: nobody of another one has it.
+        (only({"AWS": OTHER_ROLE}), AIM, {"K01", "K02", "K06", "K12"}),
+        (only({"AWS": OTHER}), AIM, {"K01", "K02", "K12"}),
+        (only({"AWS": ROOT.replace(":aws:", ":aws-cn:")}), Aim(), set()),
+        (only({"AWS": ROOT}, Action="kms:Decrypt"), AIM, {"K01", "K02"}),
+        (only({"AWS": ROOT}, Effect="Deny"), AIM, {"K01", "K02"}),
+    ],
+)
+def test_who_could_still_change_the_policy(policy: str, aim: Aim, expected: set[str]) -> None:
+    assert {one.rule for one in lint_key_policy(policy, aim)} == expected
+
+
+def test_a_lock_out_is_told_with_its_mend() -> None:
+    """The mend is for the key's own partition and account."""
+    locked = only({"AWS": ROOT.replace(":aws:", ":aws-cn:")}, Action="kms:Decrypt")
+    first, second = lint_key_policy(locked)
+    assert first.why == "Nobody could call kms:PutKeyPolicy any more: KMS refuses such a policy."
+    root = f"arn:aws-cn:iam::{ACCOUNT}:root"
+    mend = f'Add a statement that allows kms:* to {root} on Resource "*".'
+    assert [first.mend, second.mend] == [mend, mend]
+    unread = Aim(key_arn=KEY, callers=[(OPERATOR, Policies()), (replace(OPERATOR, arn="b"), NONE)])
+    (unknown,) = lint_key_policy(key_policy(), unread)
+    assert unknown.why == (
+        f"Whether {OPERATOR.arn}, b could still call kms:PutKeyPolicy is not known."
+    )
 
 
 def test_no_delegation_is_a_warning_where_a_role_administers() -> None:
