@@ -510,12 +510,11 @@ def _unmatched(grant: Grant, facts: Facts) -> tuple[str, ...] | None:
     if (equals is None and subset is None) or facts.action[4:] in _UNCONSTRAINED:
         return ()
     context = _pairs(facts.encryption_context())
-    known = {name for name, _ in context}
     keys: dict[str, None] = {}
     for name, value in (*(equals or {}).items(), *(subset or {}).items()):
         if (name.lower(), value) in context:
             continue
-        if name.lower() in known or facts.value(ENCRYPTION_CONTEXT + name.lower()) is not NOT_KNOWN:
+        if facts.value(ENCRYPTION_CONTEXT + name.lower()) is not NOT_KNOWN:
             return None
         keys[f"kms:EncryptionContext:{name}"] = None
     if equals is not None:
