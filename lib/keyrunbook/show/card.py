@@ -32,7 +32,7 @@ def card(width: float, height: float, title: str) -> tuple[Figure, Axes]:
 
     edges = ConstrainedLayoutEngine(w_pad=_EDGE_INCHES, h_pad=_EDGE_INCHES)
     figure = Figure(figsize=(width, height), facecolor="white", layout=edges)
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(autoscale_on=False)  # who draws sets the limits
     axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
     axes.set_xticks([])
     axes.tick_params(length=0)

@@ -141,9 +141,9 @@ class Timeline:
                 [1] * len(at), at, marker,
                 color=face, markeredgecolor=edge, markersize=7, label=became,
             )  # fmt: skip
+        joined = [y for y, row in enumerate(self.rows) if row.call and row.marks]
+        axes.hlines(joined, 0.05, 0.95, color=GREY, linewidth=0.8, zorder=0)
         for y, row in enumerate(self.rows):
-            if row.call and row.marks:
-                axes.plot([0.05, 0.95], [y, y], "-", color=GREY, linewidth=0.8, zorder=0)
             if row.marks:
                 words = ", ".join(mark.label for mark in row.marks)
                 axes.text(1.07, y, words, color=INK, fontsize=9, verticalalignment="center")
@@ -155,9 +155,11 @@ class Timeline:
             if (known := [one.delay_s for one in row.marks if one.delay_s is not None])
         ]
         unit = _LONGEST / max([1.0, *(delay for _, delay in delays)])
-        for y, delay in delays:
-            end = _DELAYS + delay * unit
-            axes.plot([_DELAYS, end], [y, y], "|-", color=GREY, linewidth=3, markersize=7)
+        ends = [_DELAYS + delay * unit for _, delay in delays]
+        rows = [y for y, _ in delays]
+        axes.hlines(rows, _DELAYS, ends, color=GREY, linewidth=3)
+        axes.plot([_DELAYS] * len(ends) + ends, rows * 2, "|", color=GREY, markersize=7)
+        for (y, delay), end in zip(delays, ends, strict=True):
             axes.text(end + 0.05, y, _span(delay), color=INK, fontsize=9, va="center")
 
     def png(self) -> bytes:
@@ -181,4 +183,4 @@ def _span(seconds: float) -> str:
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{-(-seconds // length):.0f} {unit}"
-    return f"{-(-seconds // 1):.0f} s"
+    return f"{max(-(-seconds // 1), 1):.0f} s"

@@ -67,14 +67,14 @@ def test_calls_on_the_left_and_records_on_the_right(
 
 def test_the_bars_are_as_long_as_the_delay_and_stand_where_it_is_known() -> None:
     [axes] = TIMELINE.figure().axes
-    bars = [line.get_xydata() for line in axes.lines if line.get_linewidth() == 3]
+    [bars] = [lines.get_segments() for lines in axes.collections if lines.get_linewidth() == [3]]
     lengths = {float(bar[0][1]): round(float(bar[1][0] - bar[0][0]), 4) for bar in bars}
     assert lengths == {2: 0.3, 3: 0.2625, 5: 0.1875, 6: 0.15}  # of 8, 7, 5 and 4 seconds
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.2, "1 s"), (8, "8 s"), (119, "119 s"), (120, "2 min"), (301, "6 min"), (8000, "3 h")],
+    [(0, "1 s"), (0.2, "1 s"), (8, "8 s"), (119, "119 s"), (120, "2 min"), (301, "6 min"), (8000, "3 h")],
 )
 def test_a_delay_is_rounded_up(seconds: float, words: str) -> None:
     seen = at(0) + timedelta(seconds=seconds)
