@@ -12,6 +12,7 @@ import botocore.session
 from botocore.model import ServiceModel
 
 from awssandbox.call import Operation
+from awssandbox.models import session
 
 MODULES: Mapping[str, str] = {
     "athena": "awssandbox.athena",
@@ -77,7 +78,7 @@ def of_scope(name: str) -> str:
 @cache
 def botocore_session() -> botocore.session.Session:
     """The process's one botocore session, which keeps the models that it read."""
-    return botocore.session.Session()
+    return session()
 
 
 @cache
@@ -101,7 +102,7 @@ def model(name: str) -> ServiceModel:
     """A service's botocore model."""
     with _lock:
         if name == "s3":  # its clients take the bucket out of the paths in their session's model
-            return botocore.session.Session().get_service_model(name)
+            return session().get_service_model(name)
         return botocore_session().get_service_model(name)
 
 

@@ -18,9 +18,10 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
-from botocore.loaders import Loader, create_loader
+from botocore.loaders import Loader
 
 from keyrunbook.aws import fips
+from keyrunbook.aws.models import loader
 from keyrunbook.aws.reading import reads
 from keyrunbook.aws.refusals import explain
 from keyrunbook.errors import CredentialsMissing, ParameterError, ReadOnly
@@ -210,7 +211,7 @@ def _models(data_path: str | None) -> Loader:
 
     It keeps what it has read, and to read it takes most of the time that a new client takes.
     """
-    return create_loader(data_path)
+    return loader(data_path)
 
 
 def read_ahead(*services: str) -> None:
