@@ -440,10 +440,10 @@ class _Case:
     def _hinted(self, failed: Mismatch) -> Mismatch:
         if failed.hint or not failed.needs or failed.needs[0].startswith("other than "):
             return failed
-        words = failed.element.split(" ")
+        words = failed.element.split(" ", 2)  # a condition key may hold spaces
         if failed.has is None:
             hint = self._alike_key(words[-1]) if words[0] == "condition" else ""
-        elif len(failed.has) == 1 and words[-1] != "Null":
+        elif len(failed.has) == 1:
             hint = _nearness(failed, words)
         else:
             hint = ""

@@ -327,6 +327,16 @@ def test_the_nearest_miss_tells_what_matches_and_what_does_not() -> None:
             id="a letter of the condition key",
         ),
         pytest.param(
+            asked(
+                WORKFLOW,
+                but(USE, Condition={"StringEquals": {"kms:EncryptionContext:my name": "x"}}),
+                name="kms:EncryptionContext:my nane",
+            ),
+            "the request has none (it has kms:EncryptionContext:my nane: one character differs: "
+            "'n', not 'm', at place 28)",
+            id="a letter of a name with a space",
+        ),
+        pytest.param(
             asked(action="kms:Decrpyt"),
             "action needs kms:Decrypt or kms:GenerateDataKey, the request has kms:Decrpyt (two "
             "neighbouring characters are swapped)",
