@@ -142,9 +142,9 @@ class _Reader:
         keys = start(known, lambda: [one["KeyId"] for one in _pages(kms, "list_keys", "Keys")])
         aliases = start(known, lambda: list(_pages(kms, "list_aliases", "Aliases")))
         clients("cloudtrail")
-        trails = start(known, lambda: read_trails(clients))
         mfa = start(self._mfa)
         others = {name: clients(name) for name in SERVICES}
+        trails = start(known, lambda: read_trails(clients))  # it makes those of other Regions
         ebs = start(known, lambda: bool(
             others["ec2"].get_ebs_encryption_by_default()["EbsEncryptionByDefault"]
         ))  # fmt: skip
