@@ -50,10 +50,10 @@ class Picture:
         from keyrunbook.show.drawing import Figure
 
         lines = list(_lines(self.card.rows))
-        figure = Figure(figsize=(9.0, (len(lines) + 2.6) * _ROW_INCHES), facecolor="white")
+        figure = Figure(figsize=(9.0, (len(lines) + 3.0) * _ROW_INCHES), facecolor="white")
         axes = figure.add_axes((0.01, 0.0, 0.98, 1.0))
         axes.set_xlim(0, _ACROSS + 0.95)
-        axes.set_ylim(len(lines) + 0.1, -2.3)
+        axes.set_ylim(len(lines) + 0.6, -2.4)
         axes.set_axis_off()
         axes.text(
             0, -1.75, self.card.title, color=_INK, fontsize=11, fontweight="bold", va="center"
@@ -70,7 +70,7 @@ class Picture:
                     bbox={"boxstyle": "round,pad=0.3", "facecolor": ground, "edgecolor": ink},
                 )  # fmt: skip
         for x, (status, (ink, _)) in enumerate(_COLOURS.items()):
-            axes.text(x * 1.1 + 0.95, len(lines) - 0.35, SIGNS[status], color=ink, fontsize=8)
+            axes.text(x * 1.1 + 0.95, len(lines) + 0.2, SIGNS[status], color=ink, fontsize=8)
         return figure
 
     def png(self) -> bytes:
