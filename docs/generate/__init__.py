@@ -23,6 +23,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
 }
 
 _COMMENT = re.compile(r"^<!-- ([a-z ]+) -->$", re.MULTILINE)
+_ADDRESS = re.compile(r"(?<=\| )https://(\S+)(?= \|)")
 
 
 def filled(page: str) -> str:
@@ -31,3 +32,8 @@ def filled(page: str) -> str:
     Raises KeyError for a comment that names none.
     """
     return _COMMENT.sub(lambda comment: PARTS[comment[1]](), page)
+
+
+def linked(page: str) -> str:
+    """The page, in which addresses that fill a cell of a table are links."""
+    return _ADDRESS.sub(r"[\1](https://\1)", page)

@@ -13,7 +13,8 @@ from keyrunbook.cli import runbook
 from generate.markdown import cell, escaped
 
 _STATUS = re.compile(r"^  (\d+) +(.+)$", re.MULTILINE)
-_NAMED = re.compile(r"`(runbook(?: [a-z-]+)+)`")
+_GAP = re.compile(r"\S {2,}(?=\S)")
+_NAMED = re.compile(r"`(runbook(?:\s+[a-z-]+)+)`")
 
 
 def tree(
@@ -32,8 +33,12 @@ def commands() -> str:
     """A section for each command: usage, what it does, options, exit statuses."""
     every = list(tree())
     names = {context.command_path for context in every}
-    text = "\n".join(_section(context) for context in every)
-    return _NAMED.sub(lambda m: f"[{m[0]}](#{_label(m[1])})" if m[1] in names else m[0], text)
+
+    def link(match: re.Match[str]) -> str:
+        path = " ".join(match[1].split())
+        return f"[`{path}`](#{_label(path)})" if path in names else match[0]
+
+    return _NAMED.sub(link, "\n".join(_section(context) for context in every))
 
 
 def statuses() -> str:
@@ -94,14 +99,9 @@ def _paragraph(text: str) -> str:
     first, _, rest = text.removeprefix("\b\n").partition("\n")
     if first.endswith(":"):
         return f"**{first.removesuffix(':')}**\n\n```bash\n{textwrap.dedent(rest)}\n```"
-    lines = [first, *rest.splitlines()]
-    width = max(len(line.partition("  ")[0]) for line in lines if "  " in line)
-    return "\n".join(_listed(line, width) for line in lines)
-
-
-def _listed(line: str, width: int) -> str:
-    name, text = line.split("  ", 1) if "  " in line else (line[:width], line[width:])
-    return f"- `{name.strip()}`: {escaped(text.strip())}"
+    lines = textwrap.dedent("\n".join([first, *rest.splitlines()])).splitlines()
+    width = max(gap.end() for line in lines if (gap := _GAP.search(line)))
+    return "\n".join(f"- `{one[:width].strip()}`: {escaped(one[width:].strip())}" for one in lines)
 
 
 def _options(context: click.Context) -> Iterator[str]:

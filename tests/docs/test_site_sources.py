@@ -12,7 +12,7 @@ import click
 import doc_pages
 import pytest
 from command_lines import refused, runbook_lines
-from generate import PARTS, filled
+from generate import PARTS, filled, linked
 from generate.commands import exit_statuses, tree
 from generate.notebooks import closed
 from generate.texts import restructured
@@ -46,6 +46,22 @@ def test_every_command_and_option_is_on_the_page() -> None:
                 assert f"\n`{record[0]}`\n: " in section
         stated = exit_statuses(context.command)
         assert isinstance(context.command, click.Group) or len(stated) >= 2, context.command_path
+
+
+def test_a_list_in_a_help_text_is_a_list_of_links() -> None:
+    page = PARTS["commands"]()
+    assert "- [`runbook emergency-stop`](#command-runbook-emergency-stop): disable the key;" in page
+    assert "sandbox of [`runbook sandbox`](#command-runbook-sandbox) uses that" in page
+
+
+def test_an_address_in_a_table_is_a_link_and_nowhere_else() -> None:
+    table = "| a fact | https://docs.aws.amazon.com/x.html | a test |"
+    made = "| a fact | [docs.aws.amazon.com/x.html](https://docs.aws.amazon.com/x.html) | a test |"
+    assert linked(table) == made
+    assert linked(made) == made
+    assert linked("see https://docs.aws.amazon.com/x.html, too") == (
+        "see https://docs.aws.amazon.com/x.html, too"
+    )
 
 
 def test_examples_of_the_help_texts_are_right() -> None:
