@@ -148,7 +148,7 @@ class Statement:
             return Naming.DIRECT, "NotPrincipal with Allow"
         if spared is None:
             return Naming.DIRECT, "NotPrincipal that lists the principal or its account"
-        if spared is False and principals.may_name(principal):
+        if spared is False and not facts.bounded and principals.may_name(principal):
             return Naming.DIRECT, f"principal {principals.unknown}"
         return None if spared else Naming.DIRECT, None
 
