@@ -148,6 +148,7 @@ _DENIES = Reading(deny=_UNWRITTEN)
 _NO_LIMIT = Bounds(_DENIES, _ALLOWS, read=_ALLOWS, quiet=_SILENT)
 _NO_POLICY = Bounds(_DENIES, _ALLOWS, read=_SILENT, quiet=_SILENT)
 _NO_GRANTS = Bounds(_SILENT, _ALLOWS, read=_SILENT, quiet=_SILENT)
+_NO_GRANTS_ACROSS = _NO_GRANTS._replace(best=Reading(allow=_UNWRITTEN, outright=_UNWRITTEN))
 
 # In the order in which AWS evaluates them.
 _LAYERS: tuple[Layer, ...] = (
@@ -410,9 +411,11 @@ def _resource_control(levels: Sequence[Sequence[Policy]] | None, facts: Facts) -
     found = _every([_statements(level, facts, otherwise=_ALLOWS) for level in levels])
     deny = found.worst.deny if isinstance(found, Bounds) else found.deny
     service = facts.action.partition(":")[0]
-    if deny is None or service in _UNDER_RESOURCE_CONTROL:
+    of_resource = facts.resource != "*"
+    if deny is None or (of_resource and service in _UNDER_RESOURCE_CONTROL):
         return found
-    doubt = Doubt(f"resource control policies on {service}", deny.policy)
+    what = service if of_resource else "an action without a resource"
+    doubt = Doubt(f"resource control policies on {what}", deny.policy)
     return _bounds(_ALLOWS, [Unsure(deny, False, Maybe(Naming.DIRECT, (), (doubt,)))])
 
 
@@ -464,8 +467,10 @@ def _grants(
     `limited`: the boundary or the session policy may not allow; `foreign`: what is in the
     principal's account, which is not the key's, may not.
     """
+    if grants is None:  # across accounts, what a grant alone would do is not documented
+        return _NO_GRANTS_ACROSS if foreign else _NO_GRANTS
     if not grants:
-        return _NO_GRANTS if grants is None else _SILENT
+        return _SILENT
     reading = Reading()
     unsure: list[Unsure] = []
     for grant in grants:

@@ -30,6 +30,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 Document = Mapping[str, Any]
+CONTEXTLESS = ("kms:DescribeKey", "kms:CreateKey")
+"""Actions, of those that are generated, whose requests have no encryption context."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,11 @@ class Judge:
                 names.add(re.sub(r"^arn:aws:iam::(\d+):root$", r"\1", value))
                 if kind == "Service" and (case.kind, case.arn) == ("service", value):
                     found.add("direct")
-                unsaid = kind == "CanonicalUser" or (kind == "Federated" and case.kind == "session")
+                strangers = {
+                    "CanonicalUser": bool(case.account),
+                    "Federated": case.kind == "session",
+                }
+                unsaid = strangers.get(kind, False)
                 if unsaid and self.ask(f"is it {value}"):
                     found.add("direct")
         if "*" in names:
@@ -261,7 +267,8 @@ class Judge:
         if case.kind == "anonymous":
             return False
         for grant in self.layer("grants"):
-            constrained = case.action not in ("kms:DescribeKey", "kms:CreateGrant")
+            # A management operation has no context; a child grant's constraints are its context.
+            constrained = case.action != "kms:DescribeKey"
             fits = (
                 grant["key"] == case.resource
                 and case.action[4:] in grant["operations"]
@@ -300,6 +307,8 @@ class Judge:
     def told(self, key: str) -> bool:
         """Whether the request says of a key that it is there or is not."""
         absent, context = self.case.absent, self.case.context
+        if key.startswith("kms:encryptioncontext") and self.case.action in CONTEXTLESS:
+            return True
         return absent is None or key in {each.lower() for each in (*absent, *context)}
 
     # --- one statement ----------------------------------------------------------------------
