@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
 from botocore.exceptions import ClientError
 from iamaccess import Grant, MalformedPolicy, Policies, Policy, Principal, parse_policy
@@ -217,9 +218,21 @@ def _policies(
 
 
 def _managed(iam: Any, arn: str) -> Policy:
-    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    answer = iam.get_policy_version(PolicyArn=arn, VersionId=version)
-    return _identity(answer["PolicyVersion"]["Document"], arn)
+    policy = iam.get_policy(PolicyArn=arn)["Policy"]
+    version = policy["DefaultVersionId"]
+    kept = _VERSIONS.setdefault(iam, {})
+    known = (policy["PolicyId"], version)
+    if known not in kept:
+        answer = iam.get_policy_version(PolicyArn=arn, VersionId=version)
+        kept[known] = answer["PolicyVersion"]["Document"]
+    return _identity(kept[known], arn)
+
+
+_VERSIONS: WeakKeyDictionary[Any, dict[tuple[str, str], Any]] = WeakKeyDictionary()
+"""The documents that each client has read, by the policy's id and version: a version never changes.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-versioning.html
+"""
 
 
 def _identity(document: Any, name: str) -> Policy:

@@ -60,9 +60,12 @@ class Why:
     assumed: str = ""
 
 
-def why_refused(run: Run, records: Sequence[Record]) -> Table:
-    """Why each of these records was refused, as a table; those that were not are left out."""
-    return _table(explained(run, [one for one in records if one.failed and not one.dry_run]))
+def why_refused(run: Run, records: Sequence[Record], key: who.KeySide | None = None) -> Table:
+    """Why each of these records was refused, as a table; those that were not are left out.
+
+    `key` is the key's policy and grants as they are now, where they were read already.
+    """
+    return _table(explained(run, [one for one in records if one.failed and not one.dry_run], key))
 
 
 def why_refused_in(run: Run, verdict: Verdict) -> Table:
@@ -70,12 +73,12 @@ def why_refused_in(run: Run, verdict: Verdict) -> Table:
     return why_refused(run, [one.record for one in verdict.rejected])
 
 
-def explained(run: Run, records: Sequence[Record]) -> list[Why]:
+def explained(run: Run, records: Sequence[Record], key: who.KeySide | None = None) -> list[Why]:
     """Why each of these records was refused. Reads the policies once, if one of them needs it."""
     judged = [one for one in records if _is_judged(one)]
     if not judged:
         return [Why(one, None, None, _not_by_policies(one)) for one in records]
-    case = _Case(run)
+    case = _Case(run, key)
     return [
         case.why(one) if _is_judged(one) else Why(one, None, None, _not_by_policies(one))
         for one in records
@@ -100,11 +103,11 @@ def _not_by_policies(record: Record) -> str:
 class _Case:
     """The policies of a run, now and then, for the refusals of one look."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, key: who.KeySide | None) -> None:
         self._run = run
         facts = run.facts()
         self._key_arn = facts["key_arn"]
-        key = who.key_side(run.clients, self._key_arn)
+        key = key or who.key_side(run.clients, self._key_arn)
         name = facts.get("role_name")  # a run may not have come to its role yet
         self._role = None if name is None else who.read(run.clients, key, name)
         self._key = key
