@@ -148,8 +148,9 @@ def test_which_call_a_record_is_of(
     assert told(*entries) == rows
 
 
-def test_a_record_came_no_later_than_it_was_first_seen() -> None:
-    twice = [noted(record("Decrypt", 2, seen=at(9))), noted(record("Decrypt", 2, seen=at(5)))]
+@pytest.mark.parametrize("seen", [(9, 5), (5, 9)])
+def test_a_record_came_no_later_than_it_was_first_seen(seen: tuple[int, int]) -> None:
+    twice = [noted(record("Decrypt", 2, seen=at(second))) for second in seen]
     [row] = timeline([*opened(), read(2), *twice], "x").rows
     assert [mark.delay_s for mark in row.marks] == [3]
 
