@@ -440,6 +440,94 @@ def test_length_and_characters() -> None:
     assert (managed.rule, managed.severity) == ("R03", "note")
 
 
+def padded(text: str, size: int, *, spaces: bool = False) -> str:
+    """The policy with a Sid of that many more letters, or with spaces around it."""
+    return " " * size + text if spaces else text.replace('"Use"', f'"{"U" * size}"')
+
+
+def test_the_limits_of_length_are_exact() -> None:
+    key = key_policy(use())
+    room = 32_768 - len(key) + len("Use")
+    assert lint_key_policy(padded(key, room), AIM) == []
+    (long,) = lint_key_policy(padded(key, room + 1), AIM)
+    assert long.why == "It has 32769 bytes; KMS takes 32768."
+    (umlaut,) = lint_key_policy(
+        padded(key, room - 1).replace("UU", "Uü", 1).replace("U", "ü", 1), AIM
+    )
+    assert (umlaut.rule, umlaut.severity) == ("K14", "error")
+    role = json.dumps(json.loads(role_policy()), separators=(",", ":"))
+    for limit, severity in ((6_144, "note"), (10_240, "error")):
+        room = limit - len(role) + len("Use")
+        assert severity not in {one.severity for one in lint_role_policy(padded(role, room))}
+        (long,) = lint_role_policy(padded(role, room + 1))
+        assert (long.rule, long.severity) == ("R03", severity)
+        assert long.why.startswith(f"It has {limit + 1} characters; ")
+    # White space does not count for IAM.
+    assert lint_role_policy(padded(role, 20_000, spaces=True)) == []
+
+
+def test_a_character_that_kms_does_not_take_has_its_line() -> None:
+    text = key_policy(use(Sid="a"))
+    bad = text.replace('"Sid": "a"', '"Sid": "\u2026"')
+    line = next(n for n, each in enumerate(bad.split("\n"), 1) if "\u2026" in each)
+    (finding,) = lint_key_policy(bad, AIM)
+    assert finding.why.startswith(f"Line {line} has U+2026; KMS takes tab")
+
+
+def test_one_statement_may_stand_without_a_list() -> None:
+    one = json.dumps({"Version": "2012-10-17", "Statement": use(Resource=f"{KEY}0")}, indent=2)
+    assert ("K03", "/Statement/Resource") in found(lint_key_policy(one, AIM))
+
+
+@pytest.mark.parametrize(
+    ("policy", "aim", "foreign"),
+    [
+        (role_policy(), Aim(), False),
+        (role_policy(), Aim(account=ACCOUNT), False),
+        (role_policy(), Aim(account=OTHER), True),
+        (role_policy(), Aim(key_arn=KEY, account=OTHER), True),
+        (role_policy(Resource=KEY.replace(ACCOUNT, OTHER)), Aim(), True),
+    ],
+)
+def test_whose_key_it_is(policy: str, aim: Aim, foreign: bool) -> None:
+    """By the account, by the key's ARN, by what the document names: in this order."""
+    rules = {one.rule for one in lint_role_policy(policy, aim)}
+    assert ("K12" in rules) is foreign
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "limited"),
+    [
+        ("Null", "false", True),
+        ("Null", "FALSE", True),
+        ("Null", False, True),
+        ("Null", "true", False),
+        ("Null", ["true", "false"], False),
+        ("StringLike", "arn:*", True),
+        ("StringLike", "*", False),
+        ("StringLikeIfExists", "arn:*", False),
+        ("StringNotEquals", "x", False),
+    ],
+)
+def test_which_conditions_limit_the_context(operator: str, value: Any, limited: bool) -> None:
+    policy = role_policy(**condition(operator, CONTEXT, value))
+    assert ("K09" not in {one.rule for one in lint_role_policy(policy)}) is limited
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "limited"),
+    [
+        ("ForAnyValue:StringEquals", "aws:imagebuilder:arn", True),
+        ("ForAnyValue:StringNotEquals", "x", True),
+        ("ForAnyValue:StringEqualsIfExists", "aws:imagebuilder:arn", False),
+        ("ForAllValues:StringEquals", "aws:imagebuilder:arn", False),
+    ],
+)
+def test_which_conditions_limit_the_names(operator: str, value: Any, limited: bool) -> None:
+    policy = role_policy(**condition(operator, "kms:EncryptionContextKeys", value))
+    assert ("K09" not in {one.rule for one in lint_role_policy(policy)}) is limited
+
+
 def test_what_is_no_json_has_its_line() -> None:
     (finding,) = lint_key_policy('{\n  "Statement": [\n    {]\n}')
     assert (finding.rule, finding.severity, finding.line) == ("K00", "error", 3)
