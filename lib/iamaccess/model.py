@@ -144,9 +144,9 @@ class Policies:
     `resource`: the key policy, or the role's trust policy. `boundary` and `session` limit when
     they are not empty.
     `service_control` are the policies of the principal's organization, `resource_control` those of
-    the resource's, by level from the root to the account. Only the caller can know that there is no organization, that the account is
-    its management account, or that the key is an AWS managed one: these policies then do not
-    bind, and the layer is empty.
+    the resource's, by level from the root to the account. Only the caller can know that there is no
+    organization, that the account is its management account, or that the key is an AWS managed one:
+    these policies then do not bind, and the layer is empty.
     Sources: https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps.html
     https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_rcps.html
     https://docs.aws.amazon.com/kms/latest/developerguide/resource-control-policies.html
