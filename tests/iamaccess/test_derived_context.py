@@ -40,6 +40,15 @@ COMMON = {"kms:CallerAccount": ACCOUNT, "aws:PrincipalAccount": ACCOUNT}
             },
         ),
         (
+            Principal("role", ROLE, ACCOUNT, None, "AROA1"),
+            {
+                **COMMON,
+                "aws:PrincipalArn": ROLE,
+                "aws:PrincipalType": "AssumedRole",
+                "aws:PrincipalIsAWSService": False,
+            },
+        ),
+        (
             Principal("root", f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT),
             {
                 **COMMON,
@@ -87,3 +96,25 @@ def test_what_the_request_tells_is_not_told_again() -> None:
     }
     owned = derived(Request(who, "s3:GetObject", "arn:aws:s3:::b/o", {}, "444455556666"))
     assert owned["aws:ResourceAccount"] == "444455556666"
+
+
+@pytest.mark.parametrize(
+    ("resource", "owner"),
+    [
+        (KEY, ACCOUNT),
+        (f"arn:aws:logs:us-west-2:{ACCOUNT}:log-group:g:*", ACCOUNT),
+        ("arn:aws:iam::aws:policy/X", None),
+        ("arn:aws:s3:::bucket", None),
+        ("*", None),
+    ],
+)
+def test_the_account_of_a_resource(resource: str, owner: str | None) -> None:
+    who = Principal("service", "s3.amazonaws.com", None)
+    assert derived(Request(who, "KMS:decrypt", resource)).get("aws:ResourceAccount") == owner
+
+
+def test_the_action_s_letter_case_does_not_count() -> None:
+    who = Principal("user", f"arn:aws:iam::{ACCOUNT}:user/teams/images/U", ACCOUNT)
+    keys = derived(Request(who, "KMS:Decrypt", KEY))
+    assert (keys["kms:CallerAccount"], keys["aws:username"]) == (ACCOUNT, "U")
+    assert "kms:CallerAccount" not in derived(Request(who, "s3:GetObject", "*"))
