@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from iamaccess import Policies, Principal, parse_policy
-from iamaccess.lint import RULES, Aim, Finding, lint_key_policy, lint_role_policy
+from iamaccess.lint import RULES, Aim, Finding, lint_key_policy, lint_role_policy, services
 from iamaccess.lint.globs import could_match, exactly, key_arn
 from iamaccess.patterns import Patterns
 from iamaccess.places import lines, nearest_line
@@ -545,6 +545,44 @@ def test_only_the_execution_role_needs_a_context() -> None:
     assert [one.rule for one in lint_key_policy(text, AIM)] == ["K09"]
     other = Aim(key_arn=KEY, execution_role=f"{ROLE}2")
     assert lint_key_policy(text, other) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ("aws:PrincipalTag/team", True),
+        ("aws:RequestTag/a/b", True),
+        ("aws:ResourceTag/team", True),
+        ("aws:VpcSourceIp", True),
+        ("aws:SourceVpcArn", True),
+        ("lambda:SourceFunctionArn", True),
+        ("kms:EncryptionContext:a:b c", True),
+        ("kms:ViaService", True),
+        ("kms:RequestAlias", True),
+        ("kms:ResourceAliases", True),
+        ("aws:PrincipalTags/team", False),
+        ("aws:EncryptionContext:a", False),
+        ("kms:EncryptionContext:", False),
+        ("kms:EncryptionContexts:a", False),
+        ("kms:SourceIp", False),
+        ("lambda:SourceFunctionArns", False),
+    ],
+)
+def test_which_condition_keys_there_are(key: str, known: bool) -> None:
+    policy = role_policy(**both("StringEquals", key, "x"))
+    wrong = [one for one in lint_role_policy(policy) if one.rule == "K08"]
+    assert (not wrong) is known
+    for one in wrong:
+        assert services.version() in one.why or "is always absent" in one.why
+
+
+def test_a_slip_is_told_with_what_was_meant() -> None:
+    """By data whose version is told, because a newer action or key would not be known."""
+    (action,) = lint_role_policy(role_policy(Action="kms:decript"))[-1:]
+    assert action.mend == "Write kms:Decrypt."
+    assert action.why.startswith("AWS has no action kms:decript, by data of 0.1.2")
+    found = lint_role_policy(role_policy(**both("StringEquals", "aws:SourceAcount", "x")))
+    assert [one.mend for one in found if one.rule == "K08"] == ["Write aws:sourceaccount."]
 
 
 NO_FALSE_ERRORS = [
