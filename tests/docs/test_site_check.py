@@ -74,10 +74,10 @@ def test_a_style_sheet_that_asks_the_network(tmp_path: Path) -> None:
     assert list(check.problems(one)) == ["x.css loads https://fonts.example.com/x.css"]
 
 
-def test_a_folder_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     [found] = check.problems(site(tmp_path / "site", f"<p>{tmp_path}/lib"))
-    assert found == "index.html names a folder of this machine"
+    assert found == "index.html names the folder that it was built in"
 
 
 def test_a_site_without_pages(tmp_path: Path) -> None:
