@@ -428,6 +428,19 @@ def _explain(error: ValidationError) -> ParameterError:
     )
 
 
+def wrong_in(name: str, value: Any) -> str:
+    """What is wrong with a value of a parameter, and what would be right; "" where nothing is.
+
+    The value is not repeated. Raises KeyError where there is no such parameter.
+    """
+    field = Parameters.model_fields[name]
+    try:
+        Parameters(**{name: value})
+    except ValidationError as error:
+        return _reason(error.errors()[0], field)
+    return ""
+
+
 def _reason(problem: Mapping[str, Any], field: FieldInfo) -> str:
     """What is wrong, and what would be right: a value, not a regular expression."""
     reason: str = problem["msg"].removeprefix("Value error, ")

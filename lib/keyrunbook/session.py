@@ -9,18 +9,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from keyrunbook import sandboxes
+from keyrunbook import chosen, sandboxes
 from keyrunbook.aws import settle
 from keyrunbook.aws.clients import Clients, Identity, aws_clients, sandbox_clients
 from keyrunbook.aws.wait import Waited
 from keyrunbook.errors import LedgerDamaged, ParameterError, RunbookError, StepMissing
 from keyrunbook.ledger import NAME, Ledger, facts_of, find_run, new_run_id, run_folder
-from keyrunbook.parameters import Parameters, Target, check_role, check_together, outputs_dir
+from keyrunbook.parameters import (
+    Parameters,
+    Target,
+    check_role,
+    check_together,
+    outputs_dir,
+    wrong_in,
+)
 from keyrunbook.plan import Plan
 from keyrunbook.show.waiting import WaitBar
+from keyrunbook.show.widgets import is_live
 from keyrunbook.steps import NEEDS, STEPS
+
+if TYPE_CHECKING:
+    from keyrunbook.show.form import ParametersForm
 
 
 @dataclass(slots=True)
@@ -55,6 +66,8 @@ class Run:
         self.seen = Seen(self.ledger.last_intent())
         self.planned: tuple[Plan, ...] = ()
         """Plans that count as applied: a run that looks ahead plans what follows on them."""
+        self.from_form: Mapping[str, Any] = {}
+        """The parameters that were chosen in a form, where that is why they hold."""
         self._foreseen: dict[str, Any] = {}
 
     @property
@@ -124,11 +137,14 @@ class Run:
         return run_banner(self).mimebundle()
 
 
-def open_run(step: str, namespace: Mapping[str, Any]) -> Run:
+def open_run(step: str, namespace: dict[str, Any]) -> Run:
     """Open the run that a notebook belongs to; `namespace` is the notebook's ``globals()``.
 
     `run_id` unset means the newest unfinished run of `outputs_dir`; ``00`` and ``01`` open a new
     one where there is none. From here on the notebook shows errors as one message.
+
+    Where a front end is alive, the run that was chosen there comes first, and values of its forms
+    stand in for defaults of the parameters cell; the notebook's variables are set to what holds.
 
     Raises ParameterError, StepMissing (naming the step to run first), SandboxGone,
     CredentialsMissing, Unreachable.
@@ -136,8 +152,57 @@ def open_run(step: str, namespace: Mapping[str, Any]) -> Run:
     from keyrunbook.show.errors import show_errors_as_messages
 
     note = show_errors_as_messages()
-    run = open_step(step, Parameters.from_notebook(namespace))
+    given = Parameters.from_notebook(namespace)
+    run = _open_chosen(step, namespace, given) if is_live() else open_step(step, given)
     note(run)
+    return run
+
+
+def parameters_form(step: str, namespace: dict[str, Any]) -> ParametersForm:
+    """The parameters of a notebook: a table, and where a front end is alive a form.
+
+    `namespace` is the notebook's ``globals()``. Wrong values show as such; `open_run` refuses them.
+
+    Raises, where a front end is alive, LedgerDamaged, and ParameterError for a damaged form.
+    """
+    from keyrunbook.show.errors import show_errors_as_messages
+    from keyrunbook.show.form import ParametersForm
+
+    show_errors_as_messages()
+    begins, given = NEEDS[step] is None, namespace.get("run_id")
+    folder = namespace.get("outputs_dir")
+    outputs = outputs_dir(
+        Parameters(outputs_dir=None if wrong_in("outputs_dir", folder) else folder)
+    )
+
+    def run_id() -> str:
+        if isinstance(given, str) and not wrong_in("run_id", given):
+            return given
+        return _current(outputs, begins=begins) or new_run_id()
+
+    return ParametersForm(step, namespace, outputs, run_id, begins=begins)
+
+
+def _chosen_run(outputs: Path) -> str | None:
+    """The run that was chosen to go on with, unless it is finished; else the newest unfinished."""
+    run_id = chosen.current(outputs)
+    if run_id is not None and STEPS[-1] not in Ledger(outputs / run_id / NAME).done():
+        return run_id
+    return find_run(outputs, STEPS[-1])
+
+
+def _open_chosen(step: str, namespace: dict[str, Any], given: Parameters) -> Run:
+    """Open the run that was chosen, with what was chosen for it; from now on it is the current."""
+    outputs, begins = outputs_dir(given), NEEDS[step] is None
+    run_id = given.run_id or _current(outputs, begins=begins)
+    kept = {} if run_id is None else chosen.kept(outputs, run_id)
+    taken = chosen.take(namespace, kept, begins=begins)
+    run = open_step(step, Parameters.load({**given.model_dump(exclude_unset=True), **taken.values}))
+    if kept and run.run_id != run_id:
+        chosen.keep(outputs, run.run_id, kept)
+    chosen.go_on_with(outputs, run.run_id)
+    chosen.put(namespace, taken)
+    run.from_form = taken.from_form
     return run
 
 
@@ -214,7 +279,7 @@ def _settle(run: Run) -> None:
 def _current(outputs: Path, *, begins: bool) -> str | None:
     """The newest unfinished run; where a new one can begin, a damaged ledger is only told of."""
     try:
-        return find_run(outputs, STEPS[-1])
+        return _chosen_run(outputs) if is_live() else find_run(outputs, STEPS[-1])
     except LedgerDamaged as damaged:
         if not begins:
             raise

@@ -30,7 +30,7 @@ from papermill.iorw import papermill_io
 from papermill.log import logger
 
 from keyrunbook.execution.kernels import KernelError, WarmKernel, kernel_manager
-from keyrunbook.execution.result import write_atomically
+from keyrunbook.files import write_atomically
 
 SAVE_INTERVAL_S = 1.0
 

@@ -25,8 +25,8 @@ from typing import Any
 import nbformat
 
 from keyrunbook import sandboxes
-from keyrunbook.execution.result import write_atomically
 from keyrunbook.execution.runner import notebooks_dir
+from keyrunbook.files import write_atomically
 from keyrunbook.parameters import OUTPUTS, Parameters, project_dir
 from keyrunbook.session import open_step
 from keyrunbook.steps import STEPS

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any, Literal
 
 from keyrunbook.errors import ParameterError
 from keyrunbook.execution.selection import Selection
+from keyrunbook.files import write_atomically
 
 StepStatus = Literal["done", "failed", "skipped", "not run", "running"]
 RunStatus = Literal["running", "done", "failed", "interrupted"]
@@ -104,23 +103,6 @@ class RunResult:
     def to_json(self) -> str:
         """The text of `result.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces the file at once: a reader sees the old text or the new one, never a part.
-
-    Raises:
-        OSError: the folder is not there or cannot be written; nothing is left behind.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def write_result(result: RunResult) -> None:

@@ -149,6 +149,7 @@ def run_banner(run: Run) -> Table:
         ("account", run.identity.account),
         ("Region", run.region),
         ("operator", run.identity.arn),
+        *(("from the form", f"{name} = {value!r}") for name, value in run.from_form.items()),
     ]
     return Table("This run", ("what", "value"), rows, banner_note(run))
 

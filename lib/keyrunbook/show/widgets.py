@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from html import escape
 from typing import Any, Final
 
 FRONT_END: Final = "JPY_SESSION_NAME"
@@ -21,3 +22,8 @@ def bundle(form: Any, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """What ipywidgets shows of a form, with its metadata."""
     shown = form._repr_mimebundle_(**more)
     return shown if isinstance(shown, tuple) else (shown, {})
+
+
+def status(text: str) -> str:
+    """A sentence as HTML that a screen reader announces when it is put there."""
+    return f'<p role="status" style="overflow-wrap:anywhere">{escape(text)}</p>'

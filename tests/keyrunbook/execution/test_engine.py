@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from keyrunbook.execution.result import write_atomically
+from keyrunbook.files import write_atomically
 from small_notebooks import cells_of, write_notebook
 
 pytestmark = pytest.mark.e2e
