@@ -74,7 +74,15 @@ def test_the_bars_are_as_long_as_the_delay_and_stand_where_it_is_known() -> None
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "1 s"), (0.2, "1 s"), (8, "8 s"), (119, "119 s"), (120, "2 min"), (301, "6 min"), (8000, "3 h")],
+    [
+        (0, "1 s"),
+        (0.2, "1 s"),
+        (8, "8 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (301, "6 min"),
+        (8000, "3 h"),
+    ],
 )
 def test_a_delay_is_rounded_up(seconds: float, words: str) -> None:
     seen = at(0) + timedelta(seconds=seconds)
