@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -408,6 +409,26 @@ def test_decide_expects_of_every_line(access: Run) -> None:
     assert access("decide", "--complete", "--expect", "ALLOWED", stdin=both)[0] == 1
 
 
+def test_decide_where_nobody_reads_on() -> None:
+    """Not with 1, which would say that --expect was not met."""
+    code = "from keyrunbook.cli import main; main()"
+    asking = subprocess.Popen(
+        [sys.executable, "-c", code, "access", "decide", "--complete"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert asking.stdin is not None
+    assert asking.stdout is not None
+    assert asking.stderr is not None
+    asking.stdout.close()
+    asking.stdin.write(line().encode())
+    asking.stdin.close()
+    said = asking.stderr.read()
+    asking.stderr.close()
+    assert (asking.wait(), said) == (5, b"")
+
+
 def test_decide_of_bad_input(access: Run) -> None:
     status, out, err = access("decide", "--complete", stdin=line() + "{}\n" + line())
     assert status == 2
@@ -528,7 +549,8 @@ def test_the_matrix_of_a_key_changes_nothing(access: Run, monkeypatch: pytest.Mo
         own, out, _ = access("matrix", "--key", key, "--json")
         status, text, _ = access("matrix", "--key", key, "--role", "R")
         assert access("matrix", "--key", key, "--role", "absent")[0] == 2
-        assert access("matrix", "--key", f"{key[:-1]}0", "--role", "R")[0] == 2
+        absent = f"{key.rpartition('/')[0]}/00000000-0000-0000-0000-000000000000"
+        assert access("matrix", "--key", absent, "--role", "R")[0] == 2
         assert access("matrix", "--key", key.replace("us-", "eu-", 1))[0] == 2
     found = json.loads(out)
     assert (own, found["exit_status"], status) == (0, 0, 0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from keyrunbook.cli.common import PARAMETER_OPTIONS, given_options, load
+from keyrunbook.cli.common import COULD_NOT_BE_DONE, PARAMETER_OPTIONS, given_options, load
 from keyrunbook.errors import ParameterError
 
 
@@ -30,6 +31,7 @@ Exit status:
   0    every request was answered
   1    --expect was not met
   2    wrong usage, or a line is no request
+  5    nobody reads the answers
   130  interrupted"""
 )
 @click.option(
@@ -71,9 +73,14 @@ def decide(complete: bool, expect: str | None) -> None:
     from keyrunbook.execution import deciding
 
     met = True
-    for answer in deciding.answers(_standard_input(), complete=complete):
-        sys.stdout.write(answer.to_json() + "\n")
-        met = met and expect in (None, answer.outcome.value)
+    try:
+        for answer in deciding.answers(_standard_input(), complete=complete):
+            sys.stdout.write(answer.to_json() + "\n")
+            met = met and expect in (None, answer.outcome.value)
+        sys.stdout.flush()
+    except BrokenPipeError:  # click would end with 1, which says that --expect was not met
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(COULD_NOT_BE_DONE) from None
     raise click.exceptions.Exit(0 if met else 1)
 
 
