@@ -104,12 +104,40 @@ def other_clients(tree: ast.Module) -> Iterator[str]:
 Check = Callable[[ast.Module], Iterator[str]]
 
 
+EXERCISES = "exercises/"
+"""The package that sets training situations up, by calls that nobody plans, on the sandbox only."""
+THE_PLACE_THAT_REFUSES = "exercises/account.py"
+WAYS_TO_AN_ACCOUNT = frozenset(
+    {"sandbox_clients", "aws_clients", "aws_session", "sandboxes", "session", "Handoff"}
+)
+
+
+def other_ways(tree: ast.Module) -> Iterator[str]:
+    """Imports by which an exercise would get clients past the place that refuses other endpoints.
+
+    What only names a type is none.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (f"line {node.lineno}: {one.name}" for one in node.names if "." in one.name)
+        if isinstance(node, ast.ImportFrom):
+            last = (node.module or "").rpartition(".")[2]
+            for name in {last, *(one.name for one in node.names)} & WAYS_TO_AN_ACCOUNT:
+                yield f"line {node.lineno}: {name}"
+
+
 RULES = [
     (check, module)
     for check in (literal_partitions, lock_out_bypasses, mutating_calls, other_clients)
     for module in MODULES
     if (check, module)
     not in {(mutating_calls, THE_PLACE_THAT_MUTATES), (other_clients, THE_PLACE_OF_CLIENTS)}
+    and not (check is mutating_calls and module.startswith(EXERCISES))
+]
+RULES += [
+    (other_ways, module)
+    for module in MODULES
+    if module.startswith(EXERCISES) and module != THE_PLACE_THAT_REFUSES
 ]
 
 
@@ -117,7 +145,9 @@ RULES = [
 def test_rule(check: Check, module: str) -> None:
     """The partition is the session's; the lock-out check stays on; one module mutates.
 
-    And one makes the clients, which refuse to do more than read where a run may only read.
+    And one makes the clients, which refuse to do more than read where a run may only read. The
+    exercises change their accounts freely: they get them in one place, which refuses whatever is
+    not the sandbox.
     """
     found = list(check(ast.parse(MODULES[module])))
     if check is mutating_calls and module == QUERIES[0]:
@@ -129,6 +159,7 @@ def test_rule(check: Check, module: str) -> None:
 def test_the_places_that_may_do() -> None:
     assert list(mutating_calls(ast.parse(MODULES[THE_PLACE_THAT_MUTATES])))
     assert list(other_clients(ast.parse(MODULES[THE_PLACE_OF_CLIENTS])))
+    assert list(other_ways(ast.parse(MODULES[THE_PLACE_THAT_REFUSES])))
 
 
 @pytest.mark.parametrize(
@@ -161,6 +192,11 @@ def test_the_places_that_may_do() -> None:
         (other_clients, "from boto3 import Session", 1),
         (other_clients, "session.create_client('kms')", 1),
         (other_clients, "import botocore.session", 0),
+        (other_ways, "from keyrunbook.aws.clients import sandbox_clients", 1),
+        (other_ways, "from keyrunbook.aws.clients import Clients", 0),
+        (other_ways, "from keyrunbook import sandboxes", 1),
+        (other_ways, "from keyrunbook.session import open_run", 1),
+        (other_ways, "import keyrunbook.session", 1),
         (mutating_calls, "client.get_key_policy(KeyId='k')", 0),
         (mutating_calls, "progress.update_everything()", 0),
     ],

@@ -1,0 +1,111 @@
+"""Access was "revoked" by closing one path of several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from botocore.exceptions import ClientError
+
+from keyrunbook import access
+from keyrunbook.aws.refusals import code_of, explain
+from keyrunbook.exercises import seen, stage
+from keyrunbook.exercises.account import Account
+from keyrunbook.exercises.exercise import Exercise, Lesson
+from keyrunbook.findings import Finding
+from keyrunbook.proof import ARN_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the learner is told."""
+
+    key_arn: str
+    role_arn: str
+    role_name: str
+    workflow_arn: str
+
+
+def situation(account: Account) -> Facts:
+    """The key's policy has lost the role's statement; the role's own policy and a grant are left.
+
+    The path that was closed is as if it had never been: only what is left counts.
+    """
+    role = stage.a_role(account)
+    key = stage.a_key(account, stage.delegation(account), stage.use_by(account, role))
+    stage.may_use(account, key)
+    workflow = stage.a_workflow(account.administrator, key)
+    account.administrator("kms").create_grant(
+        KeyId=key,
+        GranteePrincipal=role,
+        Operations=["Decrypt"],
+        Constraints={"EncryptionContextSubset": {ARN_KEY: stage.context_arn(workflow)}},
+    )
+    stage.put_key_policy(account, key, stage.delegation(account))
+    return Facts(key, role, stage.ROLE, workflow)
+
+
+def check(exercise: Exercise[Facts]) -> list[Finding]:
+    """Builds are refused as the role; the key and its other users are as they were."""
+    account, facts = exercise.account, exercise.facts
+    account.administrator("iam").get_role(RoleName=facts.role_name)  # else nothing is shown
+    return [
+        seen.key_state(account, facts.key_arn),
+        _refused(account, facts),
+        _still_read(account, facts.workflow_arn),
+    ]
+
+
+def _refused(account: Account, facts: Facts) -> Finding:
+    build = stage.build(account, facts.workflow_arn, facts.role_arn)
+    statement = "A build is refused the workflow"
+    if build.decrypted is not True:
+        return seen.judged(statement, build.decrypted is False, build.reason, build.status)
+    open_by = next(
+        cell.why
+        for cell in seen.cells(account, facts.key_arn, facts.role_name)
+        if cell.wanted and cell.action == "kms:Decrypt"
+    )
+    return Finding(statement, "fail", f"it read it: a path is still open ({open_by})".rstrip("."))
+
+
+def _still_read(account: Account, workflow_arn: str) -> Finding:
+    statement = "You can still read the workflow"
+    try:
+        account.administrator("imagebuilder").get_workflow(workflowBuildVersionArn=workflow_arn)
+    except ClientError as error:
+        if code_of(error) == "ResourceNotFoundException":
+            raise
+        return Finding(statement, "fail", explain(error).what.rstrip("."))
+    return Finding(statement, "pass", f"as {access.OPERATOR}")
+
+
+def solution(exercise: Exercise[Facts]) -> None:
+    """Both paths that are left are closed: the role's own policy, and the grant."""
+    facts = exercise.facts
+    exercise.client("iam").delete_role_policy(RoleName=facts.role_name, PolicyName="WorkflowKey")
+    kms = exercise.client("kms")
+    for grant in kms.list_grants(KeyId=facts.key_arn)["Grants"]:
+        if grant["GranteePrincipal"] == facts.role_arn:
+            kms.revoke_grant(KeyId=facts.key_arn, GrantId=grant["GrantId"])
+
+
+LESSON = Lesson(
+    title="Revoked, they said; and the build still runs",
+    minutes=8,
+    learn="each path of access is enough alone; revoking means closing them all",
+    task="make builds with the role unable to read the workflow. You, and everybody else who may "
+    "use the key, keep that.",
+    situation=situation,
+    check=check,
+    moral="Key policy, IAM policy by way of delegation, grant: each was enough alone. An explicit "
+    "Deny in the key's policy would have closed all at once. A disabled key revokes everybody.",
+    hints=(
+        "Look first: exercise.who_may(facts.key_arn, facts.role_name) names the statement by "
+        "which the role is still allowed. Close that path, and check.",
+        "The key's policy delegates to the account, so the role's own policy counts: take the "
+        "inline policy WorkflowKey away. Then check again: is that all?",
+        "Policies are not the only paths: list the grants of the key (ListGrants), and revoke "
+        "the one whose grantee is the role.",
+    ),
+    solution=solution,
+)
