@@ -19,10 +19,12 @@ and a line that would be earlier than the one before it has that one's time. The
 - ``read``: a GetWorkflow call, for whose record the proof looks
 - ``build``: how a build that used the workflow as the execution role came out
 - ``inventory``: which workflows are under the key, and what is not known of that
-- ``access``: what the role and the operator may do, `when` a revocation had come so far
+- ``access``: what the role and the operator may do, `when` it had been ``granted``, or a revocation
+  had come so far
 - ``revocation``: what was there `before` access is taken away (None: it goes on), and the key
   policy as that leaves it; ``restored``: it was given back
-- ``records``: CloudTrail's records that the run saw, what became of each, and when it was seen
+- ``records``: CloudTrail's records that the run saw, what became of each, and when it was seen; the
+  `record` itself has … for what is not judged, such as credentials' ids and addresses
 - ``last_use``: whether KMS's own word on the key's last use agrees with the records
 - ``in_use``: who else uses the workflow and the key, before either is deleted
 - ``lock_out_check``: a key policy that could not be judged before it was sent, and why

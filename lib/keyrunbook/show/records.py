@@ -50,6 +50,9 @@ _KEPT: Final = {
 }  # fmt: skip
 """The fields whose values are kept in outputs: neither random, nor of a machine."""
 
+_LASTING: Final = _KEPT | {MESSAGE_KEY, "eventID", "requestID"}
+"""The fields whose values the ledger keeps: what was looked up can be found and compared again."""
+
 _LEFT_OUT: Final = "…"
 _INDENT: Final = "  "
 _PRE: Final = (
@@ -165,6 +168,21 @@ def _details(one: Shown, text: str) -> str:
 
 
 # --- a record's JSON
+
+
+def lasting(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as the ledger keeps it: without credentials' ids, addresses, and what else is not
+    judged. `keyrunbook.records.parse_record` reads the same from it, but for such values.
+    """
+    return {name: _lasting(name, value) for name, value in document.items()}
+
+
+def _lasting(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return lasting(value)
+    if isinstance(value, list | tuple):
+        return [_lasting(name, one) for one in value]
+    return value if name in _LASTING or value in (None, True, False) else _LEFT_OUT
 
 
 def marked(document: Mapping[str, Any], letters: Mapping[str, str] | None = None) -> str:

@@ -298,6 +298,7 @@ def verify(run: Run) -> Findings:
     state = observe(run)
     role_arn = state.role_arn or ""
     matrix = decided(run, state)
+    keep_access(run, matrix, "granted")
     return keep(
         run,
         [
@@ -373,6 +374,15 @@ def _read(
         ours = mending.Ours(run.run_id, read.role_arn, key.arn, policy_name(run.run_id))
         read = replace(read, ours=ours)
     return read, operator
+
+
+def keep_access(run: Run, matrix: access.Matrix, when: str) -> None:
+    """Have the ledger remember a matrix; `when` names the moment."""
+    cells = [
+        [one.principal, one.action, one.what, one.outcome.value, one.why, one.wanted]
+        for one in matrix.cells
+    ]
+    run.record("access", when=when, cells=cells, not_read=[*matrix.not_read, *matrix.refused])
 
 
 def as_printed(run: Run) -> access.Printed:

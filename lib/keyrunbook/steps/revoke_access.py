@@ -526,12 +526,7 @@ def who_may(run: Run, when: str = "", key: who.KeySide | None = None) -> access.
     """
     matrix = grant_access.who_may(run, key=key)
     if when:
-        cells = [
-            [one.principal, one.action, one.what, one.outcome.value, one.why, one.wanted]
-            for one in matrix.cells
-        ]
-        unread = [*matrix.not_read, *matrix.refused]
-        run.record("access", when=when, cells=cells, not_read=unread)
+        grant_access.keep_access(run, matrix, when)
     return matrix
 
 

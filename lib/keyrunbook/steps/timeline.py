@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from keyrunbook.ledger import facts_of
 from keyrunbook.proof import ARN_KEY, GENERATE
 from keyrunbook.records import IMAGE_BUILDER
+from keyrunbook.show.records import lasting
 from keyrunbook.show.timeline import Became, Mark, Row, Timeline
 from keyrunbook.steps.encrypt_workflow import CREATE_WORKFLOW, GET_WORKFLOW
 from keyrunbook.steps.events import CLOCK_SKEW, moment
@@ -41,6 +42,7 @@ def note(run: Run, records: Iterable[tuple[Record, bool, datetime]]) -> None:
             "for": (record.encryption_context or {}).get(ARN_KEY),
             "became": _became(record, counts),
             "seen": at.isoformat(timespec="milliseconds"),
+            "record": lasting(record.raw),
         }
         for record, counts, at in records
     ]
