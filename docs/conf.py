@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from generate import filled, linked  # found by the line above
-from generate.notebooks import closed
+from generate.notebooks import shown
 from generate.texts import restructured
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def setup(app: Sphinx) -> None:
 
 def _fill(_: Sphinx, name: str, source: list[str]) -> None:
     notebook = name.startswith("tutorial/notebooks/")
-    source[0] = closed(source[0]) if notebook else linked(filled(source[0]))
+    source[0] = shown(source[0]) if notebook else linked(filled(source[0]))
 
 
 def _docstring(_app: Sphinx, _what: str, _name: str, _o: Any, _opts: Any, lines: list[str]) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 from keyrunbook.parameters import project_dir
+
+_LINK = re.compile(r"\[((?:`[^`]*`|[^\[\]])*)\]\(([\w./-]+)\.ipynb(#[^)]*)?\)")
+_HREF = re.compile(r"""(?<=href=["'])(?!https?:)([\w./-]+)\.ipynb""")
+_HEADING = re.compile(r"#+ +(.+)\n?")
 
 NOTEBOOKS = project_dir() / "notebooks"
 
@@ -28,14 +33,36 @@ def exercises() -> str:
     return _EXERCISES if list(NOTEBOOKS.glob("exercises/*.ipynb")) else ""
 
 
-def closed(notebook: str) -> str:
-    """A notebook's text, in which each solution is closed until a reader opens it."""
+def shown(notebook: str) -> str:
+    """A notebook's text as the site takes it.
+
+    Solutions, which are the cells with that tag, are closed until a reader opens them; links to
+    other notebooks lead to their pages.
+    """
     found = json.loads(notebook)
     for cell in found["cells"]:
         tags = cell["metadata"].setdefault("tags", [])
-        if "solution" in tags:
+        if cell["cell_type"] == "markdown":
+            text = _to_pages("".join(cell["source"]))
+            cell["source"] = _folded(text) if "solution" in tags else text
+        elif "solution" in tags:
             tags.append("hide-cell")
+        for output in cell.get("outputs", ()):
+            if html := output.get("data", {}).get("text/html"):
+                output["data"]["text/html"] = _HREF.sub(r"\1.html", "".join(html))
     return json.dumps(found)
+
+
+def _to_pages(text: str) -> str:
+    """Links of HTML in place of those of Markdown, which Sphinx would look for in notebooks/."""
+    return _LINK.sub(r'<a href="\2.html\3">\1</a>', text)
+
+
+def _folded(text: str) -> str:
+    """Markdown that is closed until it is opened; a heading on top is what one opens it by."""
+    heading = _HEADING.match(text)
+    title, body = (heading[1], text[heading.end() :]) if heading else ("Solution", text)
+    return f"<details>\n<summary>{title}</summary>\n\n{body.strip()}\n\n</details>"
 
 
 def first_picture() -> str:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import doc_pages
@@ -14,7 +15,7 @@ import pytest
 from command_lines import refused, runbook_lines
 from generate import PARTS, filled, linked
 from generate.commands import exit_statuses, tree
-from generate.notebooks import closed
+from generate.notebooks import shown
 from generate.texts import restructured
 from keyrunbook.execution.result import RunError, RunResult, StepResult
 from keyrunbook.parameters import Parameters, project_dir
@@ -124,15 +125,50 @@ def test_every_kind_of_line_that_is_written_is_documented() -> None:
 
 
 def test_the_tutorial_is_the_notebooks_themselves() -> None:
-    shown = sorted(doc_pages.DOCS.glob("tutorial/notebooks/0*.ipynb"))
-    assert [path.stem for path in shown] == list(STEPS)
-    assert Path(shown[0]).samefile(project_dir() / "notebooks" / shown[0].name)
+    there = sorted(doc_pages.DOCS.glob("tutorial/notebooks/0*.ipynb"))
+    assert [path.stem for path in there] == list(STEPS)
+    assert Path(there[0]).samefile(project_dir() / "notebooks" / there[0].name)
 
 
 def test_solutions_are_closed_and_nothing_else_is() -> None:
-    cells = [{"metadata": {"tags": ["solution"]}}, {"metadata": {"tags": ["parameters"]}}]
-    shown = json.loads(closed(json.dumps({"cells": [*cells, {"metadata": {}}]})))["cells"]
-    assert ["hide-cell" in cell["metadata"]["tags"] for cell in shown] == [True, False, False]
+    def code(*tags: str) -> dict[str, object]:
+        return {"cell_type": "code", "metadata": {"tags": [*tags]}, "source": "x"}
+
+    cells = as_shown(code("solution"), code("parameters"), {**code(), "metadata": {}})
+    assert ["hide-cell" in cell["metadata"]["tags"] for cell in cells] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("source", "tags", "made"),
+    [
+        ("Go to [`01`](01_key.ipynb).", [], 'Go to <a href="01_key.html">`01`</a>.'),
+        (
+            "[a](../b.ipynb#c) [d](e.ipynb)",
+            [],
+            '<a href="../b.html#c">a</a> <a href="e.html">d</a>',
+        ),
+        ("[AWS](https://aws.amazon.com/x.html)", [], "[AWS](https://aws.amazon.com/x.html)"),
+        ("## How\n\nSo.", ["solution"], "<details>\n<summary>How</summary>\n\nSo.\n\n</details>"),
+        ("So.", ["solution"], "<details>\n<summary>Solution</summary>\n\nSo.\n\n</details>"),
+        ("## How\n\nSo.", [], "## How\n\nSo."),
+    ],
+)
+def test_markdown_of_notebooks(source: str, tags: list[str], made: str) -> None:
+    [cell] = as_shown({"cell_type": "markdown", "metadata": {"tags": tags}, "source": [source]})
+    assert cell["source"] == made
+
+
+def test_links_in_outputs() -> None:
+    html = ['<a href="01_key.ipynb">', "<a href='https://x.y/z.ipynb'>"]
+    output = {"output_type": "execute_result", "data": {"text/html": html}}
+    [cell] = as_shown({"cell_type": "code", "metadata": {}, "source": "", "outputs": [output]})
+    made = cell["outputs"][0]["data"]["text/html"]
+    assert made == "<a href=\"01_key.html\"><a href='https://x.y/z.ipynb'>"
+
+
+def as_shown(*cells: dict[str, object]) -> list[Any]:
+    """These cells as the site has them."""
+    return list(json.loads(shown(json.dumps({"cells": cells})))["cells"])
 
 
 @pytest.mark.parametrize("page", ["how-to/*.md", "explanation/*.md"])
