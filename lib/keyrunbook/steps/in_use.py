@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -19,23 +19,20 @@ from botocore.exceptions import ClientError
 
 from keyrunbook import policies
 from keyrunbook.errors import AwsRefused
-from keyrunbook.proof import ARN_KEY, DECRYPT, GENERATE, Span
+from keyrunbook.proof import ARN_KEY
 from keyrunbook.records import KMS, Record
 from keyrunbook.show.tables import Table
-from keyrunbook.steps import inventory, presence
+from keyrunbook.steps import inventory, key_usage, presence
 from keyrunbook.steps.builds import ENDED
 from keyrunbook.steps.events import CLOCK_SKEW, history, moment
+from keyrunbook.usage import OPERATIONS
 
 if TYPE_CHECKING:
     from keyrunbook.session import Run
 
 T = TypeVar("T")
 
-USES: Final = (DECRYPT, GENERATE, "GenerateDataKeyWithoutPlaintext", "Encrypt", "ReEncrypt")
-"""The calls that use a symmetric encryption key, by CloudTrail's names of them."""
 _SHOWN: Final = 5
-_SHORT: Final = timedelta(minutes=10)
-"""In a time as short as this, all of KMS's records are fewer pages than those of five names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +231,7 @@ def _records(found: _Look, key: Mapping[str, Any]) -> list[Record]:
     run = found.run
     since = key["CreationDate"].replace(microsecond=0)  # by KMS's clock, as its records
     until = run.now() + CLOCK_SKEW[run.target]
-    spans = (
-        [Span("EventSource", KMS, since, until)]
-        if until - since <= _SHORT
-        else [Span("EventName", name, since, until) for name in USES]
-    )
-    answer = history(run).search(spans)
+    answer = history(run).search(key_usage.spans(since, until))
     if not answer.searched.complete:
         why = answer.searched.why_incomplete or "some could not be read"
         found.key_unknown.append(("records of the key's uses", why))
@@ -247,7 +239,7 @@ def _records(found: _Look, key: Mapping[str, Any]) -> list[Record]:
         one
         for one in answer.records
         if one.source == KMS
-        and one.name in USES
+        and one.name in OPERATIONS
         and key["Arn"] in one.key_arns
         and not (one.failed or one.dry_run)
     ]
