@@ -268,7 +268,7 @@ class Judge:
             return False
         for grant in self.layer("grants"):
             # A management operation has no context; a child grant's constraints are its context.
-            constrained = case.action != "kms:DescribeKey"
+            constrained = case.action not in ("kms:DescribeKey", "kms:RetireGrant")
             fits = (
                 grant["key"] == case.resource
                 and case.action[4:] in grant["operations"]
