@@ -100,7 +100,20 @@ OF_STATEMENTS: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]] =
         {"Principal": "*", **both("StringEquals", "aws:PrincipalOrgID", "o-1")},
     ),
     ("K06", "/Principal/AWS", {"Action": "kms:*"}, {"Action": "kms:Describe*", "Condition": None}),
+    ("K05", "/Principal", {"Principal": "*"}, {"Principal": "*", "Effect": "Deny"}),
+    (
+        *("K05", "/Principal"),
+        {"Principal": "*", **both("StringLike", "kms:CallerAccount", [ACCOUNT, "*"])},
+        {"Principal": "*", **both("StringLike", "kms:CallerAccount", [ACCOUNT, OTHER])},
+    ),
+    ("K06", "/Principal/AWS", {"Action": "kms:PutKeyPolicy"}, {"Action": "kms:GetKeyPolicy"}),
+    ("K06", "/Principal/AWS", {"Action": "*"}, {"Action": "*", "Principal": "*"}),
+    ("K07", "/Action", {"Action": "kms:Decrypt2"}, {"Action": "*"}),
     ("K06", "/Principal/AWS", {"Action": "kms:Put*"}, {"Action": "kms:*", "Effect": "Deny"}),
+    (
+        *("K06", "/Principal/AWS", {"Action": None, "NotAction": "s3:*"}),
+        {"Action": None, "NotAction": ["kms:PutKeyPolicy", "kms:CreateGrant"]},
+    ),
     (
         *("K06", "/Principal/AWS", {"Action": "kms:CreateGrant"}),
         {"Action": "kms:CreateGrant", **condition("Bool", "kms:GrantIsForAWSResource", "true")},
@@ -253,6 +266,13 @@ OF_ROLES: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]] = [
         {"Resource": "arn:aws:s3:::b/*", "Action": "s3:GetObject", "Condition": None},
     ),
     ("K06", "/Action", {"Action": "kms:*"}, {"Action": "kms:Decrypt"}),
+    ("K06", "/NotAction", {"Action": None, "NotAction": "s3:*"}, {"Action": "s3:*"}),
+    ("R02", "/Resource", {"Resource": "*"}, {"Resource": "*", "Effect": "Deny"}),
+    ("R02", "/Resource", {"Resource": f"{KEY[:-2]}??"}, {"Resource": "*", "Action": "s3:*"}),
+    (
+        *("K03", "/Resource", {"Resource": "arn:aws:kms:*:*:alias/*"}),
+        {"Resource": "arn:aws:kms:*:*:alias/*", "Action": ["kms:CreateAlias", "kms:DeleteAlias"]},
+    ),
     (
         "K07",
         "/Action",
@@ -574,6 +594,19 @@ def test_which_condition_keys_there_are(key: str, known: bool) -> None:
     assert (not wrong) is known
     for one in wrong:
         assert services.version() in one.why or "is always absent" in one.why
+
+
+def test_a_resource_is_mended_by_what_is_known_of_the_key() -> None:
+    star = 'Write "*", which in a key policy means this key.'
+    nobody = {"Effect": "Deny", "Principal": None, "NotPrincipal": {"AWS": [ROOT, ROLE]}}
+    for statement in (use(Resource="arn:aws:s3:::b"), use(Resource="arn:aws:s3:::b", **nobody)):
+        mends = {o.rule: o.mend for o in lint_key_policy(key_policy(statement), AIM)}
+        assert mends["K03"] == star
+    for aim, mend in ((Aim(), "the ARN of the key"), (AIM, KEY)):
+        (finding,) = lint_role_policy(role_policy(Resource="arn:aws:kms:*:*:key/"), aim)
+        assert finding.mend == f"Write {mend}."
+        (wide,) = lint_role_policy(role_policy(Resource="arn:aws:kms:*:*:key/*"), aim)
+        assert wide.mend == f"Write {mend}."
 
 
 def test_a_slip_is_told_with_what_was_meant() -> None:
