@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from keyrunbook.parameters import Parameters
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+OF_STEPS = sorted(FOLDER.glob("0*.ipynb"))
 STARTS_A_RUN = ("00_preflight", "01_create_key")
 MAX_LINES = 8
 LIMITS = {"lookup_calls", "settle_seconds", "answer_seconds", "start_seconds", "cell_seconds"}
@@ -84,8 +86,9 @@ def cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     return listed
 
 
-def test_there_are_seven() -> None:
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"0{number}" for number in range(7)]
+def test_there_are_seven_and_one_to_start_from() -> None:
+    assert [path.stem[:2] for path in OF_STEPS] == [f"0{number}" for number in range(7)]
+    assert [path.stem for path in NOTEBOOKS if path not in OF_STEPS] == ["start"]
 
 
 def test_cells_have_no_logic(cells: list[dict[str, Any]]) -> None:
@@ -130,8 +133,9 @@ def test_parameters_are_fields_of_the_model(path: Path, cells: list[dict[str, An
     assert given == {name: defaults[name] for name in given}
 
 
-def test_every_notebook_can_be_told_where_it_works(cells: list[dict[str, Any]]) -> None:
-    names = list(parameters_of(cells))
+@pytest.mark.parametrize("path", OF_STEPS, ids=lambda path: path.stem)
+def test_every_step_can_be_told_where_it_works(path: Path) -> None:
+    names = list(parameters_of(json.loads(path.read_text(encoding="utf-8"))["cells"]))
     assert names[:5] == ["run_id", "outputs_dir", "target", "region", "profile"]
     assert names[5:8] == ["account", "use_fips", "read_only"]
 
@@ -141,6 +145,21 @@ def test_every_parameter_is_some_notebooks() -> None:
     notebooks = [json.loads(path.read_text(encoding="utf-8")) for path in NOTEBOOKS]
     used = {name for notebook in notebooks for name in parameters_of(notebook["cells"])}
     assert used | LIMITS == set(Parameters.model_fields)
+
+
+@pytest.mark.parametrize("path", OF_STEPS, ids=lambda path: path.stem)
+def test_every_step_has_its_form_and_ends_with_a_checkpoint(path: Path) -> None:
+    """The form stands below the parameters; the checkpoint reads AWS and links on, and back."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    at = next(at for at, cell in enumerate(cells) if is_parameters(cell))
+    assert f'parameters_form("{path.stem}", globals())' in source(cells[at + 1])
+    headings = [at for at, cell in enumerate(cells) if source(cell).startswith("## ")]
+    assert source(cells[headings[-1]]).startswith("## Checkpoint\n\n")
+    ending = "".join(map(source, cells[headings[-1] :]))
+    assert any(verb in ending for verb in ("step.verify(run)", "step.conclusion(verdict)"))
+    following = OF_STEPS[OF_STEPS.index(path) + 1 :][:1]
+    linked = re.findall(r"\]\(([^)]+\.ipynb)\)", source(cells[-1]))
+    assert linked == [*(one.name for one in following), "start.ipynb"]
 
 
 def test_any_python_3_kernel_opens_it(notebook: dict[str, Any]) -> None:

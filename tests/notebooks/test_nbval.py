@@ -1,6 +1,7 @@
 """The committed notebooks run again, under nbval, and show what is stored: strictly compared.
 
-In file order, in one worker, on a private sandbox with seed and clock fixed, sharing one run.
+In the order of their making, in one worker, on a private sandbox with seed and clock fixed, sharing
+one run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from keyrunbook.execution.reference import CELL_LIMIT_S, place
+from keyrunbook.execution.reference import CELL_LIMIT_S, NOTEBOOKS, place
 from keyrunbook.execution.runner import notebooks_dir
 from keyrunbook.steps import STEPS
 
@@ -39,7 +40,7 @@ def nbval(notebooks: list[Path], environment: dict[str, str]) -> subprocess.Comp
 
 def test_the_notebooks_show_what_is_stored() -> None:
     with place() as environment:
-        done = nbval([notebooks_dir() / f"{name}.ipynb" for name in STEPS], environment)
+        done = nbval([notebooks_dir() / f"{name}.ipynb" for name in NOTEBOOKS], environment)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 

@@ -31,9 +31,9 @@ Exit status:
 def lab(port: int | None, no_browser: bool, outputs: Path | None, state: Path | None) -> None:
     """Open the notebooks in JupyterLab, with a sandbox that goes on where it ended last time.
 
-    Begin with 00_preflight.ipynb; each notebook names the next. Notebooks opened one after another
-    share a run. JupyterLab serves this machine only. To begin anew, move the folder of --state
-    away.
+    It opens start.ipynb: the map of the seven, how the current run stands, and which notebook is
+    next. Notebooks opened one after another share a run. JupyterLab serves this machine only. To
+    begin anew with another sandbox, move the folder of --state away.
     """
     from keyrunbook import sandboxes
     from keyrunbook.execution.lab import serve

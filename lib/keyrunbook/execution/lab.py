@@ -11,6 +11,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Final
+
+START: Final = "start"
+"""The notebook that JupyterLab opens first: the map of the seven, and how the run stands."""
 
 # No news, no look for updates: JupyterLab would ask the network. No windowing: a cell is in the
 # page whether it is in sight or not, so that searching the page finds it.
@@ -36,6 +40,7 @@ def command(notebooks: Path, *, port: int | None, browser: bool) -> list[str]:
     """The command line that serves `notebooks` to this machine only."""
     words = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     words.append(f"--ServerApp.root_dir={notebooks}")
+    words.append(f"--LabApp.default_url=/lab/tree/{START}.ipynb")
     if port is not None:
         words += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     if not browser:

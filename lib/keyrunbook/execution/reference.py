@@ -2,11 +2,11 @@
 
     python -m keyrunbook.execution.reference          (make notebooks)
 
-The seven run in file order, each in a kernel of its own, on a private sandbox with seed and clock
-fixed, sharing one run. nbval compares against these outputs in the same place (`place`). The clock
-runs at the real rate, so the times in the outputs differ from one making to the next: nbval
-sanitizes them, and a notebook whose outputs differ in nothing else is left as it is. After a change
-of how pictures look, make all: ``make notebooks ARGS=--all``.
+The start notebook and then the seven run, each in a kernel of its own, on a private sandbox with
+seed and clock fixed, sharing one run. nbval compares against these outputs in the same place
+(`place`). The clock runs at the real rate, so the times in the outputs differ from one making to
+the next: nbval sanitizes them, and a notebook whose outputs differ in nothing else is left as it
+is. After a change of how pictures look, make all: ``make notebooks ARGS=--all``.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from typing import Any
 import nbformat
 
 from keyrunbook import sandboxes
+from keyrunbook.execution.lab import START
 from keyrunbook.execution.runner import notebooks_dir
 from keyrunbook.files import write_atomically
 from keyrunbook.parameters import OUTPUTS, Parameters, project_dir
 from keyrunbook.session import open_step
 from keyrunbook.steps import STEPS
 
+NOTEBOOKS = (START, *STEPS)
+"""What is made, in this order: the start notebook shows a run that has just begun."""
 RUN_ID = "reference"
 SEED = "1"
 CLOCK = "2026-01-31T09:00:00Z"
@@ -118,7 +121,7 @@ def main(words: Sequence[str] | None = None) -> int:
     hidden = sanitizers(project_dir() / "tests" / "notebooks" / "sanitize.cfg")
     folder = notebooks_dir()
     with place() as environment:
-        for name in STEPS:
+        for name in NOTEBOOKS:
             path = folder / f"{name}.ipynb"
             before = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
             after = nbformat.from_dict(before)  # type: ignore[no-untyped-call]
