@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from generate.commands import commands, statuses
 from generate.model import parameters
-from generate.notebooks import exercises, first_picture
+from generate.notebooks import exercises, first_picture, notebooks
 from generate.texts import ledger_lines
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -19,6 +19,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "exercises": exercises,
     "first picture": first_picture,
     "ledger lines": ledger_lines,
+    "notebooks": notebooks,
     "parameters": parameters,
 }
 

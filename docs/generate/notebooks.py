@@ -28,6 +28,15 @@ notebooks/exercises/*
 """
 
 
+def notebooks() -> str:
+    """The list of the notebooks, the one to start with first."""
+    names = sorted(
+        (path.stem for path in NOTEBOOKS.glob("*.ipynb")), key=lambda name: (name != "start", name)
+    )
+    entries = "\n".join(f"notebooks/{name}" for name in names)
+    return f"```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```"
+
+
 def exercises() -> str:
     """The list of the exercises, where there are any."""
     return _EXERCISES if list(NOTEBOOKS.glob("exercises/*.ipynb")) else ""

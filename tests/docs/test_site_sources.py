@@ -196,3 +196,9 @@ def test_facts_of_aws_carry_aws_s_address(page: str) -> None:
 def test_docstrings_as_autodoc_reads_them(docstring: str, made: list[str]) -> None:
     lines = [line.strip() for line in restructured(docstring.splitlines())]
     assert [line for line in lines if line] == made
+
+
+def test_the_notebooks_are_listed_with_the_one_to_start_with_first() -> None:
+    listed = re.findall(r"^notebooks/(\w+)$", PARTS["notebooks"](), re.MULTILINE)
+    assert [name for name in listed if name != "start"] == list(STEPS)
+    assert "start" not in listed[1:]
