@@ -12,7 +12,6 @@ from keyrunbook.exercises import seen, stage
 from keyrunbook.exercises.account import Account
 from keyrunbook.exercises.exercise import Exercise, Lesson
 from keyrunbook.findings import Finding
-from keyrunbook.proof import ARN_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,6 @@ def situation(account: Account) -> Facts:
         KeyId=key,
         GranteePrincipal=role,
         Operations=["Decrypt"],
-        Constraints={"EncryptionContextSubset": {ARN_KEY: stage.context_arn(workflow)}},
     )
     stage.put_key_policy(account, key, stage.delegation(account))
     return Facts(key, role, stage.ROLE, workflow)
@@ -60,12 +58,8 @@ def _refused(account: Account, facts: Facts) -> Finding:
     statement = "A build is refused the workflow"
     if build.decrypted is not True:
         return seen.judged(statement, build.decrypted is False, build.reason, build.status)
-    open_by = next(
-        cell.why
-        for cell in seen.cells(account, facts.key_arn, facts.role_name)
-        if cell.wanted and cell.action == "kms:Decrypt"
-    )
-    return Finding(statement, "fail", f"it read it: a path is still open ({open_by})".rstrip("."))
+    why = seen.why_readable(account, facts.key_arn, facts.role_name, facts.workflow_arn)
+    return Finding(statement, "fail", f"it read it: a path is still open ({why})")
 
 
 def _still_read(account: Account, workflow_arn: str) -> Finding:

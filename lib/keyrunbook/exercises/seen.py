@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from iamaccess import Outcome
@@ -46,6 +47,17 @@ def cells(account: Account, key_arn: str, role_name: str) -> list[Cell]:
     key = who.key_side(clients, key_arn)
     matrix = access.decided(who.read(clients, key, role_name), who.operator(clients, key))
     return [cell for cell in matrix.cells if cell.principal == access.ROLE]
+
+
+def why_readable(account: Account, key_arn: str, role_name: str, workflow_arn: str) -> str:
+    """By which path a build may read this workflow as the role, decided from the policies."""
+    clients = account.administrator
+    read = who.read(clients, who.key_side(clients, key_arn), role_name)
+    if read is None:
+        return "there is no such role"
+    (request,) = (one for one in access.role_requests(read) if one.action == "kms:Decrypt")
+    context = {**request.context, policies.CONTEXT_KEY: stage.context_arn(workflow_arn)}
+    return access.answered(replace(request, context=context), read.policies).why.rstrip(".")
 
 
 def workflows_only(account: Account, key_arn: str, role_name: str) -> Finding:
