@@ -42,7 +42,7 @@ REACH: Final = timedelta(days=90)
 SAMPLE: Final = 4
 """Pages of a span after which it is believed how many it seems to have."""
 
-_FORGOTTEN_S: Final = 86_400
+_FORGOTTEN_S: Final = 60  # what was asked longer ago than a period holds nobody back
 _MARGIN_S: Final = 0.05  # the network may bring two calls closer together than they were sent
 
 
@@ -165,7 +165,7 @@ def runtime_directory(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def _forget_endpoints(folder: Path) -> None:
-    """Remove what was kept for endpoints that nobody has asked for a day: those of sandboxes."""
+    """Remove what was kept for endpoints that nobody asks any more: those of sandboxes."""
     for path in folder.glob(f"lookup-*-{'[0-9a-f]' * 12}.json"):
         try:
             asked = path.lstat().st_mtime
