@@ -1,14 +1,16 @@
 """What looks confidential, and so must not stand in names, tags and descriptions.
 
 AWS asks never to put confidential information into them: they may be used for billing or
-diagnostic logs, and a URL to an external server should not hold credentials.
+diagnostic logs, and a URL to an external server should not hold credentials. Where such a thing
+got into what is to be shown all the same, `without_secrets` leaves it out.
 Source: https://docs.aws.amazon.com/imagebuilder/latest/userguide/data-protection.html
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import yaml
 
@@ -32,6 +34,34 @@ _ACCESS_KEY = re.compile(r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=]
 _WORDLIKE = re.compile(r"[a-z]{3,}|[0-9]{4,}")
 _LEAST_OF_WORDS = 18
 
+LEFT_OUT: Final = "[left out]"
+"""What stands in the place of what looks confidential."""
+_VALUE = r"""(?:\\?"[^"\\]*\\?"?|\\?'[^'\\]*\\?'?|[^\s"'\\,;&<>)\]}]+|\S)"""
+_LEAVES_OUT: Final = (
+    (
+        re.compile(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?(-----END [A-Z ]*KEY-----|(?=\")|\Z)"
+        ),
+        "",
+    ),
+    (re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s:@]*:[^/\s@]+(?=@)", re.IGNORECASE), r"\1"),
+    (
+        re.compile(
+            r"([?&])x-amz-(?:signature|credential|security-token)=[^\s&\"'<>]*", re.IGNORECASE
+        ),
+        r"\1",
+    ),
+    (_SECRETS[0], ""),
+    (re.compile(r"(?<![A-Za-z0-9])(ghp|gho|ghs|github_pat|glpat|xox[abpr])[-_][\w-]{16,}"), ""),
+    (re.compile(r"(?<![A-Za-z0-9])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*"), ""),
+    (re.compile(rf"(?<!:)({_WORD})\s*:\s*(?=[^\s/]){_VALUE}", re.IGNORECASE), r"\1 "),
+    (re.compile(rf"({_WORD})\s*=\s*{_VALUE}", re.IGNORECASE), r"\1 "),
+    (re.compile(rf"({_WORD})(\\?\"\s*:\s*\\?\")[^\"\\]+", re.IGNORECASE), r"\1\2"),
+)
+"""What to leave out, and what of it stays: the name of a password, the scheme of a URL."""
+_ARN_OR_E_MAIL = re.compile(rf"(arn:[^\s\"',;]+)|{_E_MAIL.pattern}")
+_SECRET_NAME = re.compile(r"(password|passwd|pwd|secret|token|api[-_]?key|access[-_]?key)$", re.I)
+
 
 def sensitive(text: str) -> str | None:
     """What confidential thing `text` looks like ("an e-mail address", …), or None."""
@@ -44,6 +74,30 @@ def sensitive(text: str) -> str | None:
     if any(_random(word) for word in _ACCESS_KEY.findall(text)):
         return "a secret"
     return None
+
+
+def without_secrets(value: Any) -> Any:
+    """A JSON value without what looks confidential in its texts, `LEFT_OUT` in its place.
+
+    The ARN of a session stays whole, with the e-mail address that names who called.
+    """
+    if isinstance(value, Mapping):
+        return {
+            without_secrets(name): LEFT_OUT
+            if isinstance(one, str) and _SECRET_NAME.search(name)
+            else without_secrets(one)
+            for name, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [without_secrets(one) for one in value]
+    return _without(value) if isinstance(value, str) else value
+
+
+def _without(text: str) -> str:
+    for pattern, stays in _LEAVES_OUT:
+        text = pattern.sub(stays + LEFT_OUT, text)
+    text = _ACCESS_KEY.sub(lambda found: LEFT_OUT if _random(found[0]) else found[0], text)
+    return _ARN_OR_E_MAIL.sub(lambda found: found[1] or LEFT_OUT, text)
 
 
 def lines_with_credentials(text: str) -> list[int]:

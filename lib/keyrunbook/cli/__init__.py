@@ -21,6 +21,7 @@ from keyrunbook.cli.lab import lab
 from keyrunbook.cli.permissions import permissions
 from keyrunbook.cli.preflight import preflight
 from keyrunbook.cli.proving import prove
+from keyrunbook.cli.report import report
 from keyrunbook.cli.running import plan, resume, run
 from keyrunbook.cli.sandbox import sandbox
 from keyrunbook.cli.telling import runs, show
@@ -49,6 +50,7 @@ def runbook() -> None:
     runbook lab            the same notebooks, to read and run by hand
     runbook runs           the runs so far, and how each ended
     runbook show           the story of one run
+    runbook report         the same as one HTML file, for whoever was not there
     runbook preflight      the account, by AWS's recommendations on data protection
     runbook prove          prove it for a workflow that is there, whoever made it
     runbook athena-ddl     the table by which Athena is a source of that proof
@@ -68,6 +70,7 @@ for _command in (
     lab,
     runs,
     show,
+    report,
     preflight,
     prove,
     athena_ddl,

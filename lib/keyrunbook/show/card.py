@@ -47,6 +47,23 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
+def svg(figure: Figure, alternative: str, name: str) -> str:
+    """The picture as an SVG element for a page, the same text for the same picture.
+
+    Letters are drawn as outlines, so that it looks the same on every machine. `name` tells its ids
+    from those of other pictures of the page, and `alternative` says what it shows.
+    """
+    from keyrunbook.show.drawing import rc_context
+
+    file = io.StringIO()
+    unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
+        figure.savefig(file, format="svg", metadata=unsaid)
+    drawn = file.getvalue()
+    element = drawn[drawn.index("<svg ") :].removeprefix("<svg ")
+    return f'<svg role="img" aria-label="{escape(alternative)}" {element}'
+
+
 def bundle(figure: Figure, text: str) -> dict[str, str]:
     """The picture for IPython's display, with `text` beside it and as its alternative text."""
     source = base64.b64encode(png(figure)).decode()

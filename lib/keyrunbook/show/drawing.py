@@ -11,13 +11,14 @@ import contextlib
 import os
 import sys
 
-__all__ = ["ConstrainedLayoutEngine", "Figure"]
+__all__ = ["ConstrainedLayoutEngine", "Figure", "rc_context"]
 
 _first = "matplotlib" not in sys.modules
 _backend = os.environ.pop("MPLBACKEND", None)
 try:
     import matplotlib
     import matplotlib.backends.backend_agg
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 finally:

@@ -191,10 +191,17 @@ def _chapter(stretch: Sequence[Told], opened_by: str) -> Table:
             "" if (name, row.get(name)) == ("by", opened_by) else row.get(name, "")
             for name in COLUMNS
         ]
-        for at, one in enumerate(stretch)
-        for row in _rows(one, stretch[at - 1] if at else None)
+        for _, row in happened(stretch)
     ]
     return Table(stretch[0].step, COLUMNS, rows)
+
+
+def happened(story: Sequence[Told]) -> Iterator[tuple[Told, dict[str, str]]]:
+    """What happened, in order, each with what there is to say of it, by `COLUMNS`."""
+    for before, one in zip([None, *story], story, strict=False):
+        same_step = before if before is not None and before.step == one.step else None
+        for row in _rows(one, same_step):
+            yield one, row
 
 
 def _rows(one: Told, before: Told | None) -> Iterator[dict[str, str]]:

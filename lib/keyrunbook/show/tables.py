@@ -47,9 +47,9 @@ SIGNS = {
 _ALIGN = "text-align:left;vertical-align:top"
 _BREAK = "overflow-wrap:anywhere"
 _PRE = "margin:0;background:none;color:inherit;font-family:monospace;white-space:pre-wrap"
-_WHOLE = re.compile(r"[✓✗?–] [\w ]{1,16}|\d{4}-\d\d-\d\dT[\d:.]+Z")
+WHOLE = re.compile(r"[✓✗?–○→] [\w ]{1,16}|\d{4}-\d\d-\d\dT[\d:.]+Z")
 """What stays on one line: an outcome, a time."""
-_WORD, _LINE = 28, 40
+LONGEST, _LINE = 28, 40
 """Characters up to which a word, and a line of a document, is not broken."""
 
 
@@ -122,12 +122,12 @@ def _html_head(name: str, *column: str) -> str:
 def _whole_characters(text: str) -> int:
     if "\n" in text:
         return min(max(map(len, text.splitlines())), _LINE)
-    return max((len(word) for word in text.split() if len(word) <= _WORD), default=0)
+    return max((len(word) for word in text.split() if len(word) <= LONGEST), default=0)
 
 
 def _html_cell(text: str) -> str:
     inner = f'<pre style="{_PRE};{_BREAK}">{escape(text)}</pre>' if "\n" in text else escape(text)
-    wrap = "white-space:nowrap" if _WHOLE.fullmatch(text) else _BREAK
+    wrap = "white-space:nowrap" if WHOLE.fullmatch(text) else _BREAK
     return f'<td style="{_ALIGN};{wrap}">{inner}</td>'
 
 
