@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,8 @@ KINDS = {
     "text crontab",
 }  # fmt: skip
 FIRST = "how-to/index.md"
-"""Its block makes the run that the other pages' blocks name."""
-RUN = [
-    FIRST,
-    *(
-        page
-        for page in sorted({b.page for b in blocks_of("bash sandbox", "python sandbox")} - {FIRST})
-    ),
-]
+"""Its blocks make the run that the other pages' blocks name."""
+RUN = sorted({block.page for block in blocks_of("bash sandbox", "python sandbox")} - {FIRST})
 
 
 @pytest.mark.parametrize("page", pages())
@@ -99,26 +94,25 @@ def test_yaml_is_yaml(block: Block) -> None:
     assert isinstance(yaml.safe_load(block.code), dict)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+@dataclass(frozen=True)
+class Shell:
     """A folder to work in, and an environment in which a sandbox is what AWS is."""
-    folder = tmp_path_factory.mktemp("blocks")
-    (folder / "notebooks").symlink_to(project_dir() / "notebooks")
-    with start_private("--event-delay", "0") as sandbox:
-        told = sandbox.ready()
-        yield (
-            folder,
-            {
-                **{name: value for name, value in os.environ.items() if "AWS_" not in name},
-                **sandbox.environment(),
-                OUTPUTS: str(folder / "outputs"),
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                "AWS_ENDPOINT_URL": told.endpoint_url,
-                "AWS_DEFAULT_REGION": told.region,
-                "AWS_ACCESS_KEY_ID": told.access_key_id,
-                "AWS_SECRET_ACCESS_KEY": told.secret_access_key,
-            },
+
+    folder: Path
+    environment: dict[str, str]
+
+    def do(self, page: str) -> None:
+        """Run a page's blocks, in their order."""
+        done = subprocess.run(
+            ["bash", "-c", script(page)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 def script(page: str) -> str:
@@ -132,19 +126,31 @@ def script(page: str) -> str:
     return "\n".join(lines)
 
 
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell beside a sandbox, with the run `images` made."""
+    folder = tmp_path_factory.mktemp("blocks")
+    (folder / "notebooks").symlink_to(project_dir() / "notebooks")
+    with start_private("--event-delay", "0") as sandbox:
+        told = sandbox.ready()
+        shell = Shell(
+            folder,
+            {
+                **{name: value for name, value in os.environ.items() if "AWS_" not in name},
+                **sandbox.environment(),
+                OUTPUTS: str(folder / "outputs"),
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "AWS_ENDPOINT_URL": told.endpoint_url,
+                "AWS_DEFAULT_REGION": told.region,
+                "AWS_ACCESS_KEY_ID": told.access_key_id,
+                "AWS_SECRET_ACCESS_KEY": told.secret_access_key,
+            },
+        )
+        shell.do(FIRST)
+        yield shell
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize("page", RUN)
-def test_the_blocks_of_a_page_run_on_the_sandbox(
-    folder: tuple[Path, dict[str, str]], page: str
-) -> None:
-    where, environment = folder
-    done = subprocess.run(
-        ["bash", "-c", script(page)],
-        cwd=where,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+def test_the_blocks_of_a_page_run_on_the_sandbox(shell: Shell, page: str) -> None:
+    shell.do(page)
