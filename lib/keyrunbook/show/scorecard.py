@@ -1,13 +1,13 @@
 """The scorecard as a picture, and as tables.
 
 A white card carries the picture in light and dark themes; a sign and a word say what colour says.
-JupyterLab gives PNG outputs no alternative text, so the picture is an HTML image that has one.
+It is SVG, drawn here: the first notebook need not wait until matplotlib is loaded. JupyterLab gives
+image outputs no alternative text, so the picture is an HTML image that has one.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Final
 from keyrunbook.show.tables import SIGNS, Table
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from keyrunbook.scorecard import Row, Scorecard
 
 _INK: Final = "#1f2328"
@@ -30,7 +28,8 @@ _COLOURS: Final = {
 }
 """Line and text, and ground; each pair has a contrast of at least 4.5."""
 _ACROSS: Final = 5
-_ROW_INCHES: Final = 0.34
+_WIDTH, _TOP, _LINE, _EDGE, _FIRST, _CHIP = 980, 64, 31, 12, 130, 168
+"""Sizes, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,48 +44,52 @@ class Picture:
         lines = [f"- {row.name}: {SIGNS[row.finding.status]}" for row in card.rows]
         return "\n".join([card.title, card.summary, *lines])
 
-    def figure(self) -> Figure:
-        """The picture."""
-        from keyrunbook.show.drawing import Figure
-
+    def svg(self) -> str:
+        """The picture as SVG, the same text for the same scorecard."""
         lines = list(_lines(self.card.rows))
-        figure = Figure(figsize=(9.0, (len(lines) + 3.0) * _ROW_INCHES), facecolor="white")
-        axes = figure.add_axes((0.01, 0.0, 0.98, 1.0))
-        axes.set_xlim(0, _ACROSS + 0.95)
-        axes.set_ylim(len(lines) + 0.6, -2.4)
-        axes.set_axis_off()
-        axes.text(
-            0, -1.75, self.card.title, color=_INK, fontsize=11, fontweight="bold", va="center"
-        )
-        axes.text(0, -0.9, self.card.summary, color=_INK, fontsize=9, va="center")
-        for y, (group, rows) in enumerate(lines):
-            axes.text(0, y, group, color=_INK, fontsize=9, fontweight="bold", va="center")
-            for x, row in enumerate(rows):
-                ink, ground = _COLOURS[row.finding.status]
-                sign = SIGNS[row.finding.status].split()[0]
-                axes.text(
-                    x + 0.95, y, f"{sign} {row.name.partition('.')[2] or row.name}",
-                    color=ink, fontsize=8.5, va="center",
-                    bbox={"boxstyle": "round,pad=0.3", "facecolor": ground, "edgecolor": ink},
-                )  # fmt: skip
-        for x, (status, (ink, _)) in enumerate(_COLOURS.items()):
-            axes.text(x * 1.1 + 0.95, len(lines) + 0.2, SIGNS[status], color=ink, fontsize=8)
-        return figure
-
-    def png(self) -> bytes:
-        """The picture as PNG, the same bytes for the same scorecard."""
-        file = io.BytesIO()
-        self.figure().savefig(file, format="png", dpi=110, metadata={"Software": None})
-        return file.getvalue()
+        height = _TOP + (len(lines) + 1) * _LINE
+        parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
+            f'font-family="system-ui, sans-serif" font-size="13" fill="{_INK}">',
+            f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
+            _text(_EDGE, 26, self.card.title, size=16, bold=True),
+            _text(_EDGE, 48, self.card.summary),
+        ]
+        for number, (group, rows) in enumerate(lines):
+            y = _TOP + number * _LINE
+            parts.append(_text(_EDGE, y + 18, group, bold=True))
+            for place, row in enumerate(rows):
+                parts += _chip(_FIRST + place * _CHIP, y, row)
+        for place, (status, (ink, _)) in enumerate(_COLOURS.items()):
+            x, y = _FIRST + place * _CHIP, _TOP + len(lines) * _LINE + 18
+            parts.append(_text(x, y, SIGNS[status], ink=ink))
+        return "".join([*parts, "</svg>"])
 
     def mimebundle(self) -> dict[str, str]:
         """The picture for IPython's display, and in words."""
-        source = base64.b64encode(self.png()).decode()
+        source = base64.b64encode(self.svg().encode()).decode()
         image = (
-            f'<img alt="{escape(self.text())}" src="data:image/png;base64,{source}" '
-            'style="max-width:100%;border-radius:6px">'
+            f'<img alt="{escape(self.text())}" src="data:image/svg+xml;base64,{source}" '
+            f'style="width:{_WIDTH}px;max-width:100%;border-radius:6px">'
         )
         return {"text/plain": self.text(), "text/html": image}
+
+
+def _text(x: int, y: int, said: str, *, ink: str = _INK, size: int = 13, bold: bool = False) -> str:
+    weight = ' font-weight="bold"' if bold else ""
+    return f'<text x="{x}" y="{y}" fill="{ink}" font-size="{size}"{weight}>{escape(said)}</text>'
+
+
+def _chip(x: int, y: int, row: Row) -> tuple[str, str]:
+    """One recommendation: its frame, and its name with the sign of how it came out."""
+    ink, ground = _COLOURS[row.finding.status]
+    sign = SIGNS[row.finding.status].split()[0]
+    name = row.name.partition(".")[2] or row.name
+    frame = (
+        f'<rect x="{x}" y="{y + 2}" width="{_CHIP - 10}" height="{_LINE - 6}" rx="6" '
+        f'fill="{ground}" stroke="{ink}"/>'
+    )
+    return frame, _text(x + 9, y + 19, f"{sign} {name}", ink=ink)
 
 
 def _lines(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
