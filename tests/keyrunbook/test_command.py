@@ -379,6 +379,25 @@ def test_a_refused_permission_is_named(tmp_path: Path) -> None:
     assert "permission" in error["fix"]
 
 
+@pytest.mark.parametrize("words", [["run", "--list-parameters"], ["runs"], ["--help"]])
+def test_where_nobody_reads_on_it_was_not_done(tmp_path: Path, words: list[str]) -> None:
+    """Not with 1, which would be an answer."""
+    outputs = ["--outputs", str(tmp_path)] if words == ["runs"] else []
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [str(BIN / "runbook"), *words, *outputs],
+            env=environment(),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (5, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_so_and_leaves_nothing_running(
     tmp_path: Path, number: signal.Signals

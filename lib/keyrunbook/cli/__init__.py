@@ -92,6 +92,7 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminated)
+    stdout = sys.stdout
     try:
         status = runbook.main(arguments, prog_name="runbook", standalone_mode=False)
         return status if isinstance(status, int) else 0
@@ -108,13 +109,22 @@ def _main(arguments: list[str]) -> int:
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read stdout has gone; Python would complain at exit when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_BE_DONE
+        return _nobody_reads()
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        # A broken pipe: click wraps stdout then, and ends with 1, which means "the answer is no".
+        return _nobody_reads()
     except Exception:  # noqa: BLE001 - status 1, which Python would give, means "the answer is no"
         sys.excepthook(*sys.exc_info())
         click.echo("Error: this is a defect of the runbook, not of what you did.", err=True)
         return COULD_NOT_BE_DONE
+
+
+def _nobody_reads() -> int:
+    """Whoever read stdout has gone; Python would complain at exit when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
+    return COULD_NOT_BE_DONE
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

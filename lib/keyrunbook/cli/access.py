@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from keyrunbook.cli.common import COULD_NOT_BE_DONE, PARAMETER_OPTIONS, given_options, load
+from keyrunbook.cli.common import PARAMETER_OPTIONS, given_options, load
 from keyrunbook.errors import ParameterError
 
 
@@ -73,14 +72,10 @@ def decide(complete: bool, expect: str | None) -> None:
     from keyrunbook.execution import deciding
 
     met = True
-    try:
-        for answer in deciding.answers(_standard_input(), complete=complete):
-            sys.stdout.write(answer.to_json() + "\n")
-            met = met and expect in (None, answer.outcome.value)
-        sys.stdout.flush()
-    except BrokenPipeError:  # click would end with 1, which says that --expect was not met
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise click.exceptions.Exit(COULD_NOT_BE_DONE) from None
+    for answer in deciding.answers(_standard_input(), complete=complete):
+        sys.stdout.write(answer.to_json() + "\n")
+        met = met and expect in (None, answer.outcome.value)
+    sys.stdout.flush()
     raise click.exceptions.Exit(0 if met else 1)
 
 
