@@ -136,7 +136,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         shell = Shell(
             folder,
             {
-                **{name: value for name, value in os.environ.items() if "AWS_" not in name},
+                **os.environ,
                 **sandbox.environment(),
                 OUTPUTS: str(folder / "outputs"),
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
