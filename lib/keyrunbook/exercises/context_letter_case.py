@@ -87,7 +87,8 @@ def _why_not(done: list[Record], tried: list[Record], facts: Facts) -> str:
             f"the last Decrypt was permitted, and failed all the same ({last.error_code}): its "
             "context differs by letter case from the one at encryption"
         )
-    return f"the last Decrypt failed with {last.error_code}, under the context {given}"
+    under = f"the context {dict(given)}" if given else "no context"
+    return f"the last Decrypt failed with {last.error_code}, under {under}"
 
 
 def _lower(context: Mapping[str, str]) -> dict[str, str]:

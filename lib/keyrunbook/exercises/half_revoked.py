@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
+from iamaccess import Outcome
 
 from keyrunbook import access
 from keyrunbook.aws.refusals import code_of, explain
@@ -45,7 +46,6 @@ def situation(account: Account) -> Facts:
 def check(exercise: Exercise[Facts]) -> list[Finding]:
     """Builds are refused as the role; the key and its other users are as they were."""
     account, facts = exercise.account, exercise.facts
-    account.administrator("iam").get_role(RoleName=facts.role_name)  # else nothing is shown
     return [
         seen.key_state(account, facts.key_arn),
         _refused(account, facts),
@@ -54,12 +54,19 @@ def check(exercise: Exercise[Facts]) -> list[Finding]:
 
 
 def _refused(account: Account, facts: Facts) -> Finding:
-    build = stage.build(account, facts.workflow_arn, facts.role_arn)
+    """By a build, and by the policies: it might fail for another reason."""
     statement = "A build is refused the workflow"
-    if build.decrypted is not True:
-        return seen.judged(statement, build.decrypted is False, build.reason, build.status)
-    why = seen.why_readable(account, facts.key_arn, facts.role_name, facts.workflow_arn)
-    return Finding(statement, "fail", f"it read it: a path is still open ({why})")
+    answer = seen.may_read(account, facts.key_arn, facts.role_name, facts.workflow_arn)
+    if answer is None:
+        return Finding(statement, "fail", "the role is gone, so nothing tells; begin anew")
+    build = stage.build(account, facts.workflow_arn, facts.role_arn)
+    why = answer.why.rstrip(".")
+    if build.decrypted is True:
+        return Finding(statement, "fail", f"it read it: a path is still open ({why})")
+    if answer.outcome is not Outcome.DENIED:
+        said = f"it fails for another reason, and a path is still open ({why})"
+        return Finding(statement, "fail", said)
+    return seen.judged(statement, build.decrypted is False, build.reason, build.status)
 
 
 def _still_read(account: Account, workflow_arn: str) -> Finding:

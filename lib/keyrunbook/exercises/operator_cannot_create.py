@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -80,22 +81,28 @@ def _created(account: Account, key_arn: str) -> Finding:
 
 def _reads(account: Account, key_arn: str) -> Finding:
     statement = f"{OPERATOR} can read a workflow under the key"
-    builder = account.of(OPERATOR)("imagebuilder")
-    found = builder.list_workflows(owner="Self")["workflowVersionList"]
+    found = account.administrator("imagebuilder").list_workflows(owner="Self")
     said = "there is none"
-    for one in found:
-        newest = stage.newest(account, one["arn"])
-        if newest is None:
-            continue
+    for one in found["workflowVersionList"]:
+        get = account.of(OPERATOR)("imagebuilder").get_workflow
         try:
-            workflow = builder.get_workflow(workflowBuildVersionArn=newest)["workflow"]
+            workflow = get(workflowBuildVersionArn=one["arn"])["workflow"]
         except ClientError as error:
             said = explain(error).what.rstrip(".")
             continue
-        if workflow.get("kmsKeyId") == key_arn:
+        if _key_of(account, workflow) == key_arn:
             return Finding(statement, "pass", str(workflow["arn"]))
         said = f"{workflow['arn']} is under {workflow.get('kmsKeyId', 'no key of yours')}"
     return Finding(statement, "fail", said)
+
+
+def _key_of(account: Account, workflow: Mapping[str, Any]) -> str | None:
+    """The key that a workflow names; an alias as it is now."""
+    named = workflow.get("kmsKeyId")
+    if named is None:
+        return None
+    describe = account.administrator("kms").describe_key
+    return str(describe(KeyId=named)["KeyMetadata"]["Arn"])
 
 
 def _not_directly(account: Account, key_arn: str) -> Finding:

@@ -11,7 +11,7 @@ from iamaccess import Outcome
 from iamaccess.lint import Aim, lint_key_policy
 
 from keyrunbook import access, policies
-from keyrunbook.access import Cell
+from keyrunbook.access import Answer, Cell
 from keyrunbook.aws import who
 from keyrunbook.aws.clients import Clients
 from keyrunbook.exercises import stage
@@ -49,15 +49,15 @@ def cells(account: Account, key_arn: str, role_name: str) -> list[Cell]:
     return [cell for cell in matrix.cells if cell.principal == access.ROLE]
 
 
-def why_readable(account: Account, key_arn: str, role_name: str, workflow_arn: str) -> str:
-    """By which path a build may read this workflow as the role, decided from the policies."""
+def may_read(account: Account, key_arn: str, role_name: str, workflow_arn: str) -> Answer | None:
+    """Whether the role may decrypt this workflow, and why; None where there is no such role."""
     clients = account.administrator
     read = who.read(clients, who.key_side(clients, key_arn), role_name)
     if read is None:
-        return "there is no such role"
+        return None
     (request,) = (one for one in access.role_requests(read) if one.action == "kms:Decrypt")
     context = {**request.context, policies.CONTEXT_KEY: stage.context_arn(workflow_arn)}
-    return access.answered(replace(request, context=context), read.policies).why.rstrip(".")
+    return access.answered(replace(request, context=context), read.policies)
 
 
 def workflows_only(account: Account, key_arn: str, role_name: str) -> Finding:

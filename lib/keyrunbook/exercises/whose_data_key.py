@@ -104,6 +104,7 @@ def _proves(given: str | None) -> Finding:
     }
     if given is None:
         return Finding(statement, "fail", "not answered so far")
+    given = given.lower()
     if given == "d":
         return Finding(statement, "pass", CHOICES["d"])
     return Finding(statement, "fail", why.get(given, f"answer {', '.join(CHOICES)}"))

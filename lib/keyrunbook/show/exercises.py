@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from keyrunbook.show.sentence import Sentence
 from keyrunbook.show.tables import SIGNS, Table
-from keyrunbook.show.widgets import bundle, is_live
+from keyrunbook.show.widgets import bundle, is_live, status
 
 if TYPE_CHECKING:
     from keyrunbook.exercises.exercise import Checked, Exercise
@@ -44,8 +44,7 @@ def _text(checked: Checked) -> str:
 
 
 def _html(checked: Checked) -> str:
-    said = f'<p role="status"><strong>{escape(checked.text)}</strong></p>'
-    return said + checked_table(checked).html()
+    return status(checked.text) + checked_table(checked).html()
 
 
 def checked_bundle(checked: Checked, **more: Any) -> Any:
@@ -84,11 +83,11 @@ class Panel:
             checked.value = _html(self.check())
 
         def hint() -> None:
-            told.value = f'<div role="status">{self.hint()._repr_mimebundle_()["text/html"]}</div>'
+            told.value = status(str(self.hint()))
 
         def solution() -> None:
             shown = self.solution()._repr_mimebundle_()["text/html"]
-            told.value = f'<div role="status">{shown}</div>'
+            told.value = status("One solution is shown below.") + shown
 
         buttons = [
             button("Check again", "Look at what AWS holds now", check),

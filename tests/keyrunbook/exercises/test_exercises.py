@@ -18,6 +18,7 @@ from typing import Any
 import nbformat
 import pytest
 from botocore.exceptions import ClientError
+from keyrunbook import policies
 from keyrunbook.errors import ParameterError
 from keyrunbook.execution.runner import notebooks_dir
 from keyrunbook.exercises import LESSONS, open_exercise, stage
@@ -154,6 +155,12 @@ def no_role(one: Exercise[Any]) -> None:
     one.client("iam").delete_role(RoleName=one.facts.role_name)
 
 
+def untrusted(one: Exercise[Any]) -> None:
+    """Image Builder cannot assume the role any more; whoever else may still use the key with it."""
+    trust = policies.to_text(policies.trust_policy("999999999999"))
+    one.client("iam").update_assume_role_policy(RoleName=stage.ROLE, PolicyDocument=trust)
+
+
 def create_as(who: str) -> Act:
     return lambda one: stage.a_workflow(one.account.of(who), one.facts.key_arn)
 
@@ -259,7 +266,8 @@ ATTEMPTS: dict[str, list[tuple[Act, str]]] = {
         (without_role_policy, "a path is still open (grant"),
         (without_grant, "a path is still open (identity policy 'WorkflowKey'"),
         (disable, "Wanted: The key is Enabled. So far: it is Disabled"),
-        (no_role, "Open the exercise again"),
+        (no_role, "the role is gone, so nothing tells"),
+        (untrusted, "it fails for another reason, and a path is still open (identity policy"),
     ],
     "05_operator_cannot_create": [
         (more_for_the_role, "the last try was refused: User: arn:aws:iam::"),
@@ -375,17 +383,26 @@ def test_a_shell_is_the_person_in_the_account_and_nothing_else_counts(on_sandbox
         "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1",
         "AWS_SECRET_ACCESS_KEY": "x\nAWS_y=z",
     }
-    done = subprocess.run(
-        ["sh", "-c", f'. "{path}" && env'],
-        env={**os.environ, **foreign},
-        capture_output=True,
-        text=True,
-        check=True,
+    ask = (
+        f'. "{path}" && env && {sys.executable} -c '
+        '\'import boto3; print(boto3.client("sts").get_caller_identity()["Arn"])\''
     )
-    told = dict(each.split("=", 1) for each in done.stdout.splitlines() if each[:4] == "AWS_")
+    done = subprocess.run(
+        ["sh", "-c", ask], env={**os.environ, **foreign}, capture_output=True, text=True, check=True
+    )
+    *lines, arn = done.stdout.splitlines()
+    told = dict(each.split("=", 1) for each in lines if each.startswith("AWS_"))
     assert told["AWS_ENDPOINT_URL"] == on_sandbox.ready().endpoint_url
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_STS"} & set(told)
-    assert told["AWS_CONFIG_FILE"] == told["AWS_SHARED_CREDENTIALS_FILE"] == "/dev/null"
+    assert arn == f"arn:aws:iam::{one.account.number}:user/Olga"
+
+
+def test_what_is_gone_is_said_and_how_to_begin_anew(on_sandbox: Sandbox) -> None:
+    one = open_exercise("01")
+    one.client("imagebuilder").delete_workflow(workflowBuildVersionArn=one.facts.workflow_arn)
+    checked = one.check()
+    assert not checked.solved
+    assert f"{one.facts.workflow_arn}' does not exist. Open the exercise again" in checked.text
 
 
 def test_buttons_check_hint_and_solve_where_a_front_end_shows_them(
