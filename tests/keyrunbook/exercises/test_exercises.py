@@ -267,7 +267,7 @@ ATTEMPTS: dict[str, list[tuple[Act, str]]] = {
         (without_grant, "a path is still open (identity policy 'WorkflowKey'"),
         (disable, "Wanted: The key is Enabled. So far: it is Disabled"),
         (no_role, "the role is gone, so nothing tells"),
-        (untrusted, "it fails for another reason, and a path is still open (identity policy"),
+        (untrusted, "it fails for another reason, and a path is still open ("),
     ],
     "05_operator_cannot_create": [
         (more_for_the_role, "the last try was refused: User: arn:aws:iam::"),
