@@ -32,9 +32,12 @@ _OF_THE_MACHINE: Final = {"outputs_dir", "run_id", "approve"}
 _WHEN: Final = {
     "granted": "after 02",
     "before": "before 05",
+    "one": "one path closed",
+    "both": "all paths closed",
     "revoked": "revoked",
     "restored": "given back",
 }
+"""The moments at which a run looks at who may use the key, and has a build try it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +291,12 @@ def _access(entries: Iterable[Entry]) -> Table:
 def _builds(entries: Iterable[Entry]) -> Table:
     words = {True: "✓ read it", False: "✗ refused", None: "? not observed"}
     rows = [
-        (one["when"], clock(one["time"]), words[one["decrypted"]], one["reason"])
+        (
+            _WHEN.get(one["when"], one["when"]),
+            clock(one["time"]),
+            words[one["decrypted"]],
+            one["reason"],
+        )
         for one in entries
         if one["kind"] == "build"
     ]
