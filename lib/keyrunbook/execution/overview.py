@@ -48,7 +48,10 @@ class Overview:
             return self._named
         if is_live() and (run_id := chosen.current(self._outputs)) is not None:
             return run_id
-        return find_run(self._outputs, STEPS[-1])
+        try:
+            return find_run(self._outputs, STEPS[-1])
+        except LedgerDamaged:  # told by its map
+            return run_ids(self._outputs)[0]
 
     def map(self) -> Map:
         """How that run stands now."""
@@ -91,11 +94,14 @@ class Overview:
         return f"✓ {shown.title}. Next: {step}.ipynb, by its link in the map."
 
     def offered(self) -> list[tuple[str, str]]:
-        """The newest runs, each in words and by its id."""
-        return [
-            (f"{one}: {len(summary(self._outputs, one).steps_done)} of {len(STEPS)} done", one)
-            for one in run_ids(self._outputs)[:MOST]
-        ]
+        """The newest runs, each in words and by its id; first the current one, begun or not."""
+        there = run_ids(self._outputs)[:MOST]
+        current = self.run_id()
+        return [(self._told(one), one) for one in dict.fromkeys(filter(None, [current, *there]))]
+
+    def _told(self, run_id: str) -> str:
+        done = len(summary(self._outputs, run_id).steps_done)
+        return f"{run_id}: {done} of {len(STEPS)} done"
 
     def refresh(self) -> None:
         """Draw the map that is shown again, as things stand now."""
@@ -130,10 +136,8 @@ class Buttons:
         def offer() -> None:
             """The runs that there are now, the current one chosen."""
             offered = self._overview.offered()
-            current = self._overview.run_id()
-            runs.options = offered or [("no run yet", None)]
-            if current in dict(offered).values():
-                runs.value = current
+            runs.options = offered or [("no run yet", "")]
+            runs.value = self._overview.run_id() or ""
             go_on.disabled = not offered
 
         def say(text: str) -> None:

@@ -21,8 +21,13 @@ from keyrunbook.show.widgets import bundle, is_live, status
 
 PLACE: Final = ("target", "region", "profile", "account", "use_fips", "read_only")
 """The parameters that say where any notebook works: behind a button, below its own."""
+_CHOSEN: Final = ("yes or no", "choice")
+"""The kinds that are chosen from a list, not typed."""
 _LABEL_WIDTH: Final = "11em"
 _YES_OR_NO: Final = (("yes", True), ("no", False))
+_NONE: Final = ""
+"""A choice's value for None, which ipywidgets takes for no choice at all."""
+_SMALL: Final = "display:block;line-height:1.35;overflow-wrap:anywhere"
 _BY_CELL: Final = "Set in the parameters cell, so it is changed there."
 
 
@@ -189,7 +194,7 @@ class _Row:
         self._typed = typed
         self._widget = _widget(field, value, disabled=fixed)
         about = " ".join(filter(None, [_sentence(field.help), _valid(field), _BY_CELL * fixed]))
-        help_ = widgets.HTML(f'<small style="overflow-wrap:anywhere">{escape(about)}</small>')
+        help_ = widgets.HTML(f'<small style="{_SMALL}">{escape(about)}</small>')
         self._error = widgets.HTML()
         beside = widgets.Layout(margin=f"0 0 0.4em calc({_LABEL_WIDTH} + 0.6em)")
         about_it = widgets.VBox([help_, self._error], layout=beside)
@@ -219,9 +224,7 @@ class _Row:
             self.problem = str(error)
         text = f"✗ {self.field.label}: {self.problem}"
         self._error.value = (
-            f'<strong role="alert" style="overflow-wrap:anywhere">{escape(text)}</strong>'
-            if self.problem
-            else ""
+            f'<strong role="alert" style="{_SMALL}">{escape(text)}</strong>' if self.problem else ""
         )
         self._typed()
 
@@ -238,12 +241,12 @@ def _widget(field: Field, value: Any, *, disabled: bool) -> Any:
     }
     if disabled:  # whatever the cell has set it to
         return widgets.Text(value=field.shown(value), **common)
-    unset = [(UNSET, None)] if field.optional else []
-    if field.kind == "yes or no":
-        return widgets.Dropdown(options=[*unset, *_YES_OR_NO], value=value, **common)
-    if field.kind == "choice":
-        choices = [(one, one) for one in field.choices]
-        return widgets.Dropdown(options=[*unset, *choices], value=value, **common)
+    if field.kind in _CHOSEN:
+        unset = [(UNSET, _NONE)] if field.optional else []
+        choices = [(one, one) for one in field.choices] or _YES_OR_NO
+        return widgets.Dropdown(
+            options=[*unset, *choices], value=_NONE if value is None else value, **common
+        )
     if field.kind == "mapping":
         return widgets.Textarea(value=as_text(value), rows=2, placeholder=field.example, **common)
     placeholder = UNSET if field.optional else field.example
@@ -255,7 +258,7 @@ def _sentence(text: str) -> str:
 
 
 def _valid(field: Field) -> str:
-    return "" if field.kind in ("yes or no", "choice") else f"Valid: {field.limits()}."
+    return "" if field.kind in _CHOSEN else f"Valid: {field.limits()}."
 
 
 def _told(values: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ _FRAMES: Final[Mapping[State, str]] = {
     State.BLOCKED: f'stroke="{GREY}" stroke-width="1.5" stroke-dasharray="5 4"',
 }
 _WIDTH, _HEIGHT, _GAP, _TOP, _IN_A_ROW = 150, 74, 30, 34, 4
-_NOTEBOOK = re.compile(r"(?<=>)(\d\d_\w+\.ipynb)(?=</td>)")
+_NOTEBOOK = re.compile(r"(?<=>)(\d\d_\w+)(?=</td>)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,8 @@ class Map:
 
     def table(self) -> Table:
         """Each step, with its notebook, how it stands, and why."""
-        rows = [
-            (f"{one.step}.ipynb", _ASKS[one.step[:2]], one.state.value, one.why)
-            for one in self.steps
-        ]
-        return Table(self.title, ("notebook", "question", "state", "because"), rows)
+        rows = [(one.step, one.state.value, _ASKS[one.step[:2]], one.why) for one in self.steps]
+        return Table(self.title, ("notebook", "state", "question", "because"), rows)
 
     def words(self) -> str:
         """The picture, for who does not see it."""
@@ -123,7 +120,7 @@ class Map:
     def mimebundle(self) -> dict[str, str]:
         """The map for IPython's display."""
         table = self.table()
-        html = _NOTEBOOK.sub(r'<a href="\1">\1</a>', table.html())
+        html = _NOTEBOOK.sub(r'<a href="\1.ipynb">\1</a>', table.html())
         about = "".join(f"<p>{escape(one)}</p>" for one in self.about)
         image = (
             f'<div style="overflow-x:auto;margin-bottom:1em"><img alt="{escape(self.words())}" '

@@ -41,12 +41,14 @@ class WaitBar:
 
 
 def bar(what: str, waited: Waited) -> dict[str, str]:
-    """The bar as HTML and as text."""
+    """The bar as HTML and as text; its begin and its end are announced, not each second."""
     seconds, limit = min(waited.waited_s, waited.limit_s), waited.limit_s
     verb = "waited" if waited.over else "waiting"
     text = f"{verb} for {what}: {seconds:.0f} of at most {limit:.0f} seconds"
     element = f'<progress aria-label="{escape(what)}" value="{seconds:.0f}" max="{limit:.0f}">'
-    return {"text/plain": text, "text/html": f"<p>{element}</progress> {escape(text)}</p>"}
+    told = ' role="status"' if waited.over or waited.probes <= 1 else ""
+    html = f"<p{told}>{element}</progress> {escape(text)}</p>"
+    return {"text/plain": text, "text/html": html}
 
 
 def _in_notebook() -> bool:

@@ -26,4 +26,4 @@ def bundle(form: Any, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def status(text: str) -> str:
     """A sentence as HTML that a screen reader announces when it is put there."""
-    return f'<p role="status" style="overflow-wrap:anywhere">{escape(text)}</p>'
+    return f'<p role="status" style="line-height:1.35;overflow-wrap:anywhere">{escape(text)}</p>'
