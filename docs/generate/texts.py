@@ -15,6 +15,7 @@ _INLINE = re.compile(
 _RST_SPECIAL = re.compile(r"([\\*_|`])")
 _ITEM = re.compile(r"- ")
 _OF_A_TUPLE = re.compile(r"Alias for field number \d+")
+_ENTRY = re.compile(r" {4}(?=\S)")
 _HEADING = re.compile(r"(?:Raises|Args|Returns|Yields|Undo):")
 
 
@@ -43,19 +44,15 @@ def _block(block: str) -> Iterator[str]:
         yield from ("::", "", *(f"    {line}" for line in block.splitlines()))
         return
     paragraph: list[str] = []
+    under_heading = False
     for line in block.splitlines():
-        under_heading = paragraph and _HEADING.fullmatch(paragraph[-1])
-        if _ITEM.match(line) or _HEADING.match(line) or line.startswith("Source:") or under_heading:
+        entry = under_heading and _ENTRY.match(line)
+        if entry or _ITEM.match(line) or _HEADING.match(line) or line.startswith("Source:"):
             yield from _flushed(paragraph)
             paragraph = []
-        if line.startswith("    ") and not _is_continuation(paragraph):
-            line = f"- {line.strip()}"
-        paragraph.append(line.strip() if paragraph else line)
+        paragraph.append(f"- {line.strip()}" if entry else line.strip())
+        under_heading = bool(_HEADING.fullmatch(line)) or (under_heading and line.startswith(" "))
     yield from _flushed(paragraph)
-
-
-def _is_continuation(paragraph: list[str]) -> bool:
-    return bool(paragraph) and not _HEADING.fullmatch(paragraph[-1])
 
 
 def _flushed(paragraph: list[str]) -> Iterator[str]:

@@ -190,6 +190,11 @@ def test_facts_of_aws_carry_aws_s_address(page: str) -> None:
         ("Rules:\n- one\n  goes on\n- two", ["Rules:", "- one goes on", "- two"]),
         ("Code:\n\n    a *= b", ["Code:", "::", "a *= b"]),
         ("Raises:\n    KeyError: no.", ["Raises:", "- KeyError: no."]),
+        (
+            "Raises:\n    KeyError: a\n        b.\n    OSError: c.",
+            ["Raises:", "- KeyError: a b.", "- OSError: c."],
+        ),
+        ("Raises: KeyError, where\n    it is not.", ["Raises: KeyError, where it is not."]),
         ("Alias for field number 3", []),
     ],
 )
