@@ -19,7 +19,11 @@ DOCS_STAMP = $(DOCS_PACKAGES)/ready-for
 SPHINX = PYTHONPATH=$(CURDIR)/$(DOCS_PACKAGES) $(VENV_PYTHON) -m sphinx --quiet --fail-on-warning \
     --keep-going --fresh-env --doctree-dir build/doctrees docs
 
-.PHONY: help run test test-full test-docs docs notebooks lab lint bench requirements clean
+# What drives a browser lies apart, too: only `make test-browser` needs it.
+BROWSER_PACKAGES = build/browser-packages
+BROWSER_STAMP = $(BROWSER_PACKAGES)/ready-for
+
+.PHONY: help run test test-full test-docs test-browser docs notebooks lab lint bench requirements clean
 
 help:  ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## /    make \1 | /p' Makefile | awk -F '|' '{printf "%-22s%s\n", $$1, $$2}'
@@ -42,6 +46,9 @@ test-docs: docs  ## the same, twice: links, nothing from the network, both build
 	@rm -rf build/site-again
 	@PYTHONHASHSEED=1 $(SPHINX) build/site-again
 	@$(VENV_PYTHON) docs/check.py build/site build/site-again
+
+test-browser: $(BROWSER_STAMP) docs  ## the notebooks, the report and the site, in a real browser
+	@PYTHONPATH=$(CURDIR)/$(BROWSER_PACKAGES) $(VENV_PYTHON) -m pytest tests/browser $(ARGS)
 
 notebooks: $(STAMP)  ## make the notebooks' committed outputs again
 	@$(VENV_PYTHON) -m keyrunbook.execution.reference $(ARGS)
@@ -72,6 +79,12 @@ requirements: $(STAMP)  ## pin every dependency of pyproject.toml again
 	    --no-header > build/docs-requirements.txt
 	@{ echo '# What the site needs beside requirements.txt. Made by: make requirements'; \
 	    grep -vxFf requirements.txt build/docs-requirements.txt; } > docs/requirements.txt
+	@: | $(VENV_PYTHON) -m uv pip compile - --group browser --universal --python-version 3.11 \
+	    --constraint build/constraints.txt --no-annotate --quiet \
+	    --no-header > build/browser-requirements.txt
+	@{ echo '# What drives a browser, beside requirements.txt. Made by: make requirements'; \
+	    grep -vxFf requirements.txt build/browser-requirements.txt; } \
+	    > tests/browser/requirements.txt
 
 clean:  ## remove .venv and what the tools leave behind; runs in outputs/ stay
 	@rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -83,6 +96,13 @@ $(DOCS_STAMP): docs/requirements.txt $(STAMP)
 	@rm -rf $(DOCS_PACKAGES)
 	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
 	    --target $(DOCS_PACKAGES) -r docs/requirements.txt
+	@touch $@
+
+$(BROWSER_STAMP): tests/browser/requirements.txt $(STAMP)
+	@echo "Setting up what drives a browser, in $(BROWSER_PACKAGES)"
+	@rm -rf $(BROWSER_PACKAGES)
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --target $(BROWSER_PACKAGES) -r tests/browser/requirements.txt
 	@touch $@
 
 # The newest Python there is, unless PYTHON names one.

@@ -22,9 +22,10 @@ FILES = {
     for name in (
         "docs/requirements.txt",
         "requirements.txt",
+        "tests/browser/requirements.txt",
     )
 }
-"""What the site needs lies apart: where both pin a package, `pins` has that of requirements.txt."""
+"""What the site and the browser need lies apart: where both pin a package, `pins` has that of requirements.txt."""
 PINNED_LINES = [
     line
     for text in FILES.values()
@@ -37,6 +38,7 @@ DIRECT = [
     Requirement(text)
     for text in (
         *PROJECT["project"]["dependencies"],
+        *PROJECT["dependency-groups"]["browser"],
         *PROJECT["dependency-groups"]["docs"],
         *PROJECT["dependency-groups"]["test"],
     )
@@ -64,13 +66,13 @@ def test_make_run_does_not_wait_for_what_the_site_needs() -> None:
     assert "sphinx==" not in FILES["requirements.txt"]
 
 
-def test_the_site_is_made_with_the_versions_that_are_there() -> None:
+def test_site_and_browser_come_with_the_versions_that_are_there() -> None:
     """But for docutils: the aws command wants one that is older than Sphinx does."""
-    versions = [dict(PIN_OF_LINE.findall(text)) for text in FILES.values()]
-    differ = {
-        name for name in versions[0].keys() & versions[1] if len({v[name] for v in versions}) > 1
-    }
-    assert differ == {"docutils"}
+    versions: dict[str, set[str]] = {}
+    for text in FILES.values():
+        for name, version in PIN_OF_LINE.findall(text):
+            versions.setdefault(name, set()).add(version)
+    assert {name for name, pinned in versions.items() if len(pinned) > 1} == {"docutils"}
 
 
 @pytest.mark.parametrize("requirement", DIRECT, ids=lambda requirement: requirement.name)

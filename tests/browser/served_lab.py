@@ -1,0 +1,108 @@
+"""A real `runbook lab`, on a copy of the project: what JupyterLab saves there is thrown away."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request, urlopen
+
+from keyrunbook.parameters import project_dir
+
+START_S = 60.0
+END_S = 30.0
+ADDRESS = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d+/\S*token=\w+")
+NOT_COPIED = shutil.ignore_patterns(".ipynb_checkpoints", "*.egg-info")
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """The packages and the notebooks, as they lie in the project."""
+    for name in ("lib", "notebooks"):
+        shutil.copytree(project_dir() / name, folder / name, ignore=NOT_COPIED)
+    return folder
+
+
+class Lab:
+    """`runbook lab --no-browser`; `address` is what it prints for a person to open.
+
+    `environment` is added to this process's. To come back, `end` it and `start` it again.
+    """
+
+    def __init__(self, project: Path, outputs: Path, **environment: str) -> None:
+        self._project = project
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = outputs.with_name(f"{outputs.name}.log")
+        self.outputs = outputs
+        self.address = ""
+
+    @property
+    def root(self) -> str:
+        """Where the server is, without its page and token."""
+        parts = urlsplit(self.address)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def start(self) -> None:
+        """Start it, and wait until it says where it is."""
+        own = {
+            "PYTHONPATH": str(self._project / "lib"),
+            "JUPYTERLAB_SETTINGS_DIR": str(self._project / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(self._project / "workspaces"),
+            "IPYTHONDIR": str(self._project / "ipython"),
+        }
+        words = [Path(sys.executable).with_name("runbook"), "lab", "--no-browser"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*words, "--outputs", self.outputs],
+                cwd=self._project,
+                env={**os.environ, **own, **self._environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        until = time.monotonic() + START_S
+        while not (found := ADDRESS.search(self.told())):
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.end()
+                raise AssertionError(f"JupyterLab did not start:\n{self.told()[-4000:]}")
+            time.sleep(0.05)
+        self.address = found[0]
+
+    def told(self) -> str:
+        """What it has printed since it was started."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def forget(self) -> None:
+        """Ends the kernels, and removes the open tabs and the runs; the sandbox stays as it is."""
+        token = parse_qs(urlsplit(self.address).query)["token"][0]
+        own = {"Authorization": f"token {token}"}
+        kernels = f"{self.root}/api/kernels"
+
+        def shut_down(kernel: dict[str, str]) -> None:
+            urlopen(Request(f"{kernels}/{kernel['id']}", headers=own, method="DELETE")).close()
+
+        with ThreadPoolExecutor() as at_once:
+            list(at_once.map(shut_down, json.load(urlopen(Request(kernels, headers=own)))))
+        shutil.rmtree(self._project / "workspaces", ignore_errors=True)
+        for run in self.outputs.glob("*/ledger.jsonl"):
+            shutil.rmtree(run.parent)
+
+    def end(self) -> None:
+        """End it as a closed terminal does, with its kernels and its sandbox."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"JupyterLab did not end in {END_S:.0f} s") from None
