@@ -306,9 +306,8 @@ def compile_test(
         negated, folded = comparison.negated, comparison.folded
         if comparison.style == "arn" and not all(is_arn(each) or "${" in each for each in values):
             return CannotJudge(f"{element} with a value that is not an ARN", pointer, written)
-        texts = [value.lower() for value in values] if folded else values
         with_variables = variables and comparison.variables
-        matcher = Patterns(texts, style=comparison.style, variables=with_variables)
+        matcher = Patterns(values, style=comparison.style, variables=with_variables, folded=folded)
     plain = operator.quantifier is None and not folded
     negated = negated and bool(values)
     return Match(written, pointer, key.lower(), operator, matcher, negated, folded, plain)

@@ -1,6 +1,7 @@
 """The condition keys that follow from who asks and for what: IAM puts them into each request.
 
-Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 """
 
 from __future__ import annotations
@@ -53,8 +54,18 @@ def _of_principal(who: Principal) -> dict[str, ContextValue]:
         keys["aws:PrincipalAccount"] = who.account
     if who.kind == "user":
         keys["aws:username"] = who.arn.rsplit("/", 1)[-1]
-    if who.unique_id and who.kind == "user":
-        keys["aws:userid"] = who.unique_id
-    if who.unique_id and who.kind == "session":
-        keys["aws:userid"] = f"{who.unique_id}:{who.arn.rsplit('/', 1)[-1]}"
+    if (userid := _userid(who, federated)) is not None:
+        keys["aws:userid"] = userid
     return keys
+
+
+def _userid(who: Principal, federated: bool) -> str | None:
+    """`aws:userid`; None where the principal does not tell it."""
+    name = who.arn.rsplit("/", 1)[-1]
+    if who.kind == "root":
+        return who.account
+    if federated:
+        return f"{who.account}:{name}"
+    if who.unique_id and who.kind == "session":
+        return f"{who.unique_id}:{name}"
+    return who.unique_id if who.kind == "user" else None

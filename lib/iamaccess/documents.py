@@ -235,9 +235,9 @@ class _Compiler:
         return bool(effect == "Allow")
 
     def _sid(self, written: Mapping[str, Any], pointer: str) -> str | None:
-        sid = written.get("Sid")
-        if sid is None and "Sid" not in written:
+        if "Sid" not in written:
             return None
+        sid = written["Sid"]
         if not isinstance(sid, str):
             raise MalformedPolicy(f"{_SYNTAX} Sid must be a string.", f"{pointer}/Sid")
         if self.kind in ("identity", "trust") and not re.fullmatch(r"[A-Za-z0-9]*", sid):
@@ -398,15 +398,14 @@ def _refuse_overly_permissive(quantifier: Quantifier, key: str, pointer: str) ->
 
 
 def _refuse_other_allow(statement: Mapping[str, Any], pointer: str) -> None:
+    """Only RCPFullAWSAccess allows; that its principal is everyone is asked of each statement."""
     if statement["Effect"] != "Allow":
         return
-    principal = "*" if statement.get("Principal") in ("*", {"AWS": "*"}) else None
     action, resource = (
         each[0] if isinstance(each, list) and len(each) == 1 else each
         for each in (statement.get("Action"), statement.get("Resource"))
     )
-    plain = (principal, action, resource, statement.get("Condition", {})) == ("*", "*", "*", {})
-    if not plain:
+    if (action, resource, statement.get("Condition", {})) != ("*", "*", {}):
         raise MalformedPolicy(
             f'{_ORGANIZATION} Effect must be "Deny": only RCPFullAWSAccess allows.',
             f"{pointer}/Effect",
@@ -426,8 +425,6 @@ def _strings(value: Any, pointer: str, *, scalars: bool = False) -> dict[str, st
 def _string(value: Any, pointer: str, *, scalars: bool) -> str:
     if isinstance(value, str):
         return value
-    if scalars and isinstance(value, bool):
-        return "true" if value else "false"
-    if scalars and isinstance(value, int | float):
+    if scalars and isinstance(value, int | float):  # a boolean is an int
         return json.dumps(value)
     raise MalformedPolicy(f"{_SYNTAX} A string is expected here.", pointer)

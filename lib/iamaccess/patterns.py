@@ -50,18 +50,22 @@ class InvalidVariableError(ValueError):
 class Patterns:
     """Alternatives: a value matches when one of them does. No alternatives match nothing.
 
-    `anything`: one of them is `*`. `variables` are the condition keys of their variables.
+    `folded`: in lower case, as the values are then to be. `anything`: one of them is `*`.
+    `variables` are the condition keys of their variables, as written.
     """
 
     __slots__ = ("_exact", "_fullmatch", "_style", "_varying", "anything", "empty", "variables")
 
-    def __init__(self, texts: Iterable[str], *, style: Style, variables: bool) -> None:
+    def __init__(
+        self, texts: Iterable[str], *, style: Style, variables: bool, folded: bool = False
+    ) -> None:
         exact: set[str] = set()
         fixed: list[str] = []
         varying: list[tuple[Part, ...]] = []
         keys: dict[str, None] = {}
         for text in texts:
             parts = _parse(text, wildcards=style != "exact", variables=variables)
+            parts = tuple(map(_folded, parts)) if folded else parts
             found = [part.key for part in parts if isinstance(part, Variable)]
             keys |= dict.fromkeys(found)
             if found:
@@ -127,6 +131,12 @@ def _parse(text: str, *, wildcards: bool, variables: bool) -> tuple[Part, ...]:
         if inside is not None:
             parts.append(_variable(inside))
     return tuple(parts)
+
+
+def _folded(part: Part) -> Part:
+    if isinstance(part, Variable):
+        return Variable(part.key, None if part.default is None else part.default.lower())
+    return part.lower() if isinstance(part, str) else part
 
 
 def _cut(text: str) -> Iterable[tuple[str, str | None]]:

@@ -55,6 +55,7 @@ COMMON = {"kms:CallerAccount": ACCOUNT, "aws:PrincipalAccount": ACCOUNT}
                 "aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:root",
                 "aws:PrincipalType": "Account",
                 "aws:PrincipalIsAWSService": False,
+                "aws:userid": ACCOUNT,
             },
         ),
         (
@@ -72,6 +73,7 @@ COMMON = {"kms:CallerAccount": ACCOUNT, "aws:PrincipalAccount": ACCOUNT}
                 "aws:PrincipalArn": f"arn:aws:sts::{ACCOUNT}:federated-user/F",
                 "aws:PrincipalType": "FederatedUser",
                 "aws:PrincipalIsAWSService": False,
+                "aws:userid": f"{ACCOUNT}:F",
             },
         ),
         (
@@ -93,6 +95,7 @@ def test_what_the_request_tells_is_not_told_again() -> None:
         "aws:PrincipalAccount": ACCOUNT,
         "aws:PrincipalType": "Account",
         "aws:PrincipalIsAWSService": False,
+        "aws:userid": ACCOUNT,
     }
     owned = derived(Request(who, "s3:GetObject", "arn:aws:s3:::b/o", {}, "444455556666"))
     assert owned["aws:ResourceAccount"] == "444455556666"
