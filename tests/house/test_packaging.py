@@ -70,7 +70,7 @@ def test_site_and_browser_come_with_the_versions_that_are_there() -> None:
     """But for docutils: the aws command wants one that is older than Sphinx does."""
     versions: dict[str, set[str]] = {}
     for text in FILES.values():
-        for name, version in PIN_OF_LINE.findall(text):
+        for name, version in dict(PIN_OF_LINE.findall(text)).items():
             versions.setdefault(name, set()).add(version)
     assert {name for name, pinned in versions.items() if len(pinned) > 1} == {"docutils"}
 
