@@ -302,7 +302,7 @@ class Parameters(BaseModel):
         Field(
             examples=[True],
             description="whether the run's key policy statement takes the place of those that "
-            "somebody wrote by hand and that say the same; 06 then removes it",
+            "somebody wrote by hand and that say the same; 06 gives them back",
         ),
     ] = False
     revoke_others: Annotated[

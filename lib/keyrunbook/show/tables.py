@@ -116,6 +116,8 @@ def _html_head(name: str, *column: str) -> str:
     """A column's header, which keeps the column as wide as what is not to be broken."""
     widths = [_whole_characters(text) for text in (name, *column)]
     style = f"{_ALIGN};min-width:{0.6 * max(widths) + 1:.1f}em"  # 1em: both paddings
+    if not name:  # a header without a word says nothing to who hears it
+        return f'<td style="{style}"></td>'
     return f'<th scope="col" style="{style}">{escape(name)}</th>'
 
 
