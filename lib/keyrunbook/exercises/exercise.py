@@ -75,14 +75,23 @@ class Checked:
         return all(one.status == "pass" for one in self.findings)
 
     @property
+    def summary(self) -> str:
+        """The verdict in a sentence or two, to stand above the findings."""
+        if self.solved:
+            return f"✓ Solved. {self.moral}"
+        return f"✗ Not yet. Still wanted: {'; '.join(one.statement for one in self._still())}."
+
+    @property
     def text(self) -> str:
         """The verdict, with what is still so."""
         if self.solved:
-            return f"✓ Solved. {self.moral}"
-        still = [one for one in self.findings if one.status != "pass"]
+            return self.summary
         return "✗ Not yet. " + " ".join(
-            f"Wanted: {one.statement}. So far: {one.evidence}." for one in still
+            f"Wanted: {one.statement}. So far: {one.evidence}." for one in self._still()
         )
+
+    def _still(self) -> list[Finding]:
+        return [one for one in self.findings if one.status != "pass"]
 
     def _repr_mimebundle_(self, **more: Any) -> Any:
         from keyrunbook.show.exercises import checked_bundle

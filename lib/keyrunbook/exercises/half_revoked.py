@@ -101,12 +101,13 @@ LESSON = Lesson(
     moral="Key policy, IAM policy by way of delegation, grant: each was enough alone. An explicit "
     "Deny in the key's policy would have closed all at once. A disabled key revokes everybody.",
     hints=(
-        "Look first: exercise.who_may(facts.key_arn, facts.role_name) names the statement by "
-        "which the role is still allowed. Close that path, and check.",
-        "The key's policy delegates to the account, so the role's own policy counts: take the "
-        "inline policy WorkflowKey away. Then check again: is that all?",
-        "Policies are not the only paths: list the grants of the key (ListGrants), and revoke "
-        "the one whose grantee is the role.",
+        "The check names the path by which the role still got in. Close that one, and check "
+        "again: is that all?",
+        "A grant is such a path, and no policy shows it: list the grants of the key (ListGrants), "
+        "and revoke the one whose grantee is the role.",
+        "The key's policy delegates to the account, so the role's own policy counts, too: take "
+        "its inline policy WorkflowKey away. (Or close all paths at once: an explicit Deny for "
+        "the role in the key's policy.)",
     ),
     solution=solution,
 )

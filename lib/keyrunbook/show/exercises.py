@@ -40,11 +40,12 @@ def checked_table(checked: Checked) -> Table:
 
 
 def _text(checked: Checked) -> str:
-    return f"{checked.text}\n\n{checked_table(checked).text()}"
+    return f"{checked.summary}\n\n{checked_table(checked).text()}"
 
 
 def _html(checked: Checked) -> str:
-    return status(checked.text) + checked_table(checked).html()
+    shown = status(checked.summary) + checked_table(checked).html()
+    return f'<div style="line-height:1.35">{shown}</div>'
 
 
 def checked_bundle(checked: Checked, **more: Any) -> Any:
