@@ -43,7 +43,8 @@ class Record:
     """One CloudTrail record. `time` is aware, in UTC, and whole seconds as CloudTrail writes it.
 
     `account` is recipientAccountId: the account whose trail the record is in. `dry_run` is True
-    also where the record's word for it is not a plain false. Two records are equal when all that
+    also where the record's word for it is not a plain false. `corrects` is the event id of the record
+    whose missing or wrong values this one brings (``addendum``). Two records are equal when all that
     is read from them is; `raw`, the whole record, is not compared.
     """
 
@@ -65,6 +66,7 @@ class Record:
     dry_run: bool
     read_only: bool | None
     request_id: str | None
+    corrects: str | None
     raw: Mapping[str, Any] = field(compare=False, repr=False)
 
     @property
@@ -103,6 +105,7 @@ def parse_record(raw: str | Mapping[str, Any], place: str = "record") -> Record:
     session = identity.mapping("sessionContext")
     issuer = session.mapping("sessionIssuer") if session is not None else None
     request = fields.mapping("requestParameters")
+    addendum = fields.mapping("addendum")
     error_code = fields.text("errorCode")
     return Record(
         event_id=fields.required_text("eventID"),
@@ -123,6 +126,7 @@ def parse_record(raw: str | Mapping[str, Any], place: str = "record") -> Record:
         dry_run=error_code == _DRY_RUN_ERROR or _asks_for_dry_run(request),
         read_only=fields.boolean("readOnly"),
         request_id=fields.text("requestID"),
+        corrects=addendum.text("originalEventID") if addendum is not None else None,
         raw=document,
     )
 

@@ -249,8 +249,17 @@ def test_spans_of_reads_close_to_each_other_are_one() -> None:
     ]
 
 
-def test_no_data_key_is_searched_where_only_readable_is_claimed() -> None:
-    assert GENERATE not in {span.value for span in spans_for(claim(only_readable=True))}
+@pytest.mark.parametrize("named", [KEY, None, NOT_READ])
+def test_no_data_key_is_searched_where_only_readable_is_claimed(named: Any) -> None:
+    spans = spans_for(claim(only_readable=True, kms_key_id=named))
+    assert GENERATE not in {span.value for span in spans}
+
+
+def test_by_an_alias_data_keys_of_other_builds_are_searched_where_only_readable_is_claimed() -> (
+    None
+):
+    spans = spans_for(claim(only_readable=True, kms_key_id=NAMES["ALIAS"]))
+    assert Span("EventName", GENERATE, CREATED - SKEW, CREATED + SKEW) in spans
 
 
 def test_a_search_covers_what_it_asked_for_without_a_gap() -> None:

@@ -30,6 +30,7 @@ def test_the_page_s_decrypt_record_is_read_field_by_field() -> None:
     key = "arn:aws:kms:us-west-2:111122223333:key/a1b2c3d4-5678-90ab-cdef-EXAMPLEzzzzz"
     assert record.event_id == "a1b2c3d4-5678-90ab-cdef-EXAMPLE22222"
     assert record.request_id == "a1b2c3d4-5678-90ab-cdef-EXAMPLEbbbbb"
+    assert record.corrects is None
     assert record.time == datetime(2023, 11, 21, 20, 34, 25, tzinfo=UTC)
     assert (record.name, record.account, record.region) == ("Decrypt", "111122223333", "us-west-2")
     assert record.principal_arn == "arn:aws:sts::111122223333:assumed-role/Admin/workflow-role-name"

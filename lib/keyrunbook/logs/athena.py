@@ -50,6 +50,7 @@ _WITHIN: Final = {
     "invokedby": "useridentity.invokedby",
     "principal": "useridentity.arn",
     "issuer": "useridentity.sessioncontext.sessionissuer.arn",
+    "corrects": "addendum.originaleventid",
     # Of a row, JSON would have the values alone, or names too, as Athena's version has it.
     "arns": "json_format(CAST(transform(resources, r -> r.arn) AS JSON))",
     "types": "json_format(CAST(transform(resources, r -> r.type) AS JSON))",
@@ -233,6 +234,7 @@ def _check_columns(where: str, columns: Iterable[Mapping[str, Any]]) -> None:
     for name, parts in {
         "useridentity": ("arn:", "invokedby:", "sessionissuer:"),
         "resources": ("array<struct<", "arn:", "type:"),
+        "addendum": ("originaleventid:",),
     }.items():
         lacking += [name] if any(part not in types.get(name, "") for part in parts) else []
     if lacking:
@@ -279,6 +281,7 @@ def record_of(row: Row) -> Record:
         "additionalEventData": _json(row["additionaleventdata"], "additionalEventData", within),
         "resources": _resources(row, within),
         "userIdentity": _identity(row),
+        "addendum": None if row["corrects"] is None else {"originalEventID": row["corrects"]},
     }
     return parse_record({name: one for name, one in names.items() if one is not None}, place)
 

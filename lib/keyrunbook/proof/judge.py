@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from keyrunbook.proof.claim import KEY_ARN, NOT_READ, Claim
 from keyrunbook.proof.searched import Searched
@@ -19,7 +20,8 @@ def prove(records: Iterable[Record], claim: Claim, searched: Searched) -> Verdic
     Neither the order of the records nor their repetition matters.
     """
     given, at_odds = _distinct(records)
-    reasons: dict[str, str] = {}
+    given, corrected, reasons = _corrected(given, at_odds)
+    set_aside = [*at_odds, *corrected]
     sound: list[Record] = []
     for record in given:
         if not candidate(record):
@@ -29,8 +31,8 @@ def prove(records: Iterable[Record], claim: Claim, searched: Searched) -> Verdic
             sound.append(record)
         else:
             reasons[record.event_id] = reason
-    doubtful = [record for record in at_odds if candidate(record) and not unsound(record, claim)]
-    tied, need = tied_decrypts(sound, given, at_odds, claim, searched, reasons)
+    doubtful = [record for record in set_aside if candidate(record) and not unsound(record, claim)]
+    tied, need = tied_decrypts(sound, given, set_aside, claim, searched, reasons)
     found = _Found(
         claim,
         searched,
@@ -44,7 +46,7 @@ def prove(records: Iterable[Record], claim: Claim, searched: Searched) -> Verdic
     used = {record.event_id for clause in (encrypted, readable) for record in clause.records}
     rejected = [
         Rejected(record, reasons.get(record.event_id) or _unused(record, found))
-        for record in given
+        for record in (*given, *corrected)
         if candidate(record) and record.event_id not in used
     ]
     rejected += [
@@ -79,6 +81,17 @@ def _distinct(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     once = [same[0] for same in by_id.values() if len(same) == 1]
     at_odds = [record for same in by_id.values() if len(same) > 1 for record in same]
     return sorted(once, key=order), sorted(at_odds, key=order)
+
+
+def _corrected(
+    given: Sequence[Record], at_odds: Sequence[Record]
+) -> tuple[list[Record], list[Record], dict[str, str]]:
+    """Apart, those that a later record corrects, and by which: they may have a wrong value."""
+    by = {one.corrects: one.event_id for one in (*given, *at_odds) if one.corrects is not None}
+    kept = [record for record in given if record.event_id not in by]
+    corrected = [record for record in given if record.event_id in by]
+    reasons = {one.event_id: f"the record {by[one.event_id]} corrects it" for one in corrected}
+    return kept, corrected, reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +167,26 @@ def _refuted_by_pair(found: _Found) -> tuple[str, tuple[Record, ...]] | None:
     return f"This build's data key was made, and opened, under {made.key_arns[0]}.", pair
 
 
-def _others_made(found: _Found, made: Record) -> bool:
-    """Whether data keys of other builds of the version were made when `made` was.
+def _others_made(found: _Found, shown: Record) -> bool:
+    """Whether data keys of other messages than the one of `shown` were made at the creation.
 
     Then one of the records that would tell the builds apart may be missing. Only GetWorkflow's own
     word, a key ARN, outweighs that: a wrong "no" is as bad as a wrong "yes".
     """
     others = (*found.generated, *found.doubtful)
-    return any(other.name == GENERATE and message(other) != message(made) for other in others)
+    return any(other.name == GENERATE and message(other) != message(shown) for other in others)
+
+
+_ALIAS_IS_TOO_LITTLE: Final = (
+    "GetWorkflow names an alias, and data keys of several builds of this version were made at the "
+    "same time, so a lost record could make one look like another.",
+    Need.NOTHING,
+)
+
+
+def _alias_is_too_little(found: _Found, shown: Record) -> bool:
+    """Whether GetWorkflow names no key ARN, and `shown` may be of another build."""
+    return found.claim.kms_key_id != found.claim.key_arn and _others_made(found, shown)
 
 
 def _encrypted(found: _Found) -> Clause:
@@ -175,12 +200,8 @@ def _encrypted(found: _Found) -> Clause:
     if pair is not None:
         if found.claim.kms_key_id is NOT_READ:
             return not_yet(*_name_not_read())
-        if found.claim.kms_key_id != found.claim.key_arn and _others_made(found, pair[0]):
-            return not_yet(
-                "GetWorkflow names an alias, and data keys of several builds of this version were "
-                "made at the same time, so a lost record could make one look like another.",
-                Need.NOTHING,
-            )
+        if _alias_is_too_little(found, pair[0]):
+            return not_yet(*_ALIAS_IS_TOO_LITTLE)
         return Clause(
             "encrypted",
             Outcome.PROVED,
@@ -198,6 +219,9 @@ def _readable(found: _Found) -> Clause:
         return Clause("readable", Outcome.NOT_YET, reason, need=need)
     if found.claim.kms_key_id is NOT_READ:
         reason, need = _name_not_read()
+        return Clause("readable", Outcome.NOT_YET, reason, need=need)
+    if _alias_is_too_little(found, opened[0]):
+        reason, need = _ALIAS_IS_TOO_LITTLE
         return Clause("readable", Outcome.NOT_YET, reason, need=need)
     pair = _permitted_pair(found)
     shown = pair[1] if pair is not None else opened[0]
@@ -283,6 +307,11 @@ def _no_data_key(found: _Found) -> tuple[str, Need]:
     )
 
 
+_NOT_COUNTED: Final = (
+    "it belongs to this build, and counts once GetWorkflow is asked which key the build names"
+)
+
+
 def _unused(record: Record, found: _Found) -> str:
     """Why a sound record is not among those that the verdict rests on."""
     if record.key_arns[0] != found.claim.key_arn:
@@ -293,9 +322,13 @@ def _unused(record: Record, found: _Found) -> str:
         opened = [one.time for one in found.tied if message(one) == message(record)]
         if opened and record.time > max(opened):
             return "it is younger than each Decrypt of its message"
+        if opened and found.claim.kms_key_id is NOT_READ:
+            return _NOT_COUNTED
         if opened:
             return "it belongs to this build, and an older record already shows it"
         return "no later Decrypt of the same message is tied to this build"
+    if record in found.tied and found.claim.kms_key_id is NOT_READ:
+        return _NOT_COUNTED
     if record in found.tied:
         return "it belongs to this build, and the verdict needs no more of its kind"
     return "not tied to this build"

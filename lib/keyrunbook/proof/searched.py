@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from keyrunbook.proof.claim import Claim
+from keyrunbook.proof.claim import NOT_READ, Claim
 from keyrunbook.proof.sound import DECRYPT, GENERATE
 from keyrunbook.records import IMAGE_BUILDER, MalformedRecord
 
@@ -92,7 +92,10 @@ def spans_for(claim: Claim) -> tuple[Span, ...]:
     skew = claim.clock_skew
     reads = [(read.since - skew, read.until + skew) for read in claim.reads]
     owners = [(read.since - 2 * skew, read.until + skew) for read in claim.reads]
-    creation = [] if claim.only_readable else [(claim.created - skew, claim.created + skew)]
+    # An alias leaves open which key it was: then data keys of other builds matter.
+    by_alias = claim.kms_key_id not in (claim.key_arn, None, NOT_READ)
+    made = not claim.only_readable or by_alias
+    creation = [(claim.created - skew, claim.created + skew)] if made else []
     return (
         *(Span("EventName", GENERATE, *window) for window in _joined(creation)),
         *(Span("EventName", DECRYPT, *window) for window in _joined(reads)),

@@ -23,6 +23,9 @@ READERS: Final = frozenset(
         "CreateImagePipeline",
         "UpdateImagePipeline",
         "StartImagePipelineExecution",
+        "RetryImage",
+        "DistributeImage",
+        "SendWorkflowStepAction",
     }
 )
 """Image Builder's calls that may make it decrypt a workflow as their caller.

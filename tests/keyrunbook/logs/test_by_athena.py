@@ -55,6 +55,7 @@ METADATA: dict[str, Any] = {
             "sessioncontext:struct<sessionissuer:struct<arn:string>>>",
         },
         {"Name": "resources", "Type": "array<struct<arn:string,accountid:string,type:string>>"},
+        {"Name": "addendum", "Type": "struct<reason:string,originaleventid:string>"},
     ],
     "PartitionKeys": [{"Name": "timestamp", "Type": "string"}],
     "Parameters": {
@@ -346,6 +347,8 @@ def odd() -> Iterator[Document]:
         {"eventTime": "2023-11-21T21:31:03+01:00"},
         {"eventVersion": "1.99", "somethingNew": {"a": 1}},
         {"additionalEventData": {"keyMaterialId": "123"}},
+        {"addendum": {"reason": "UPDATED_DATA", "originalEventID": "odd-0"}},
+        {"addendum": {"reason": "DELIVERY_DELAY"}},
         {"eventName": "Encrypt"},
         {"eventSource": "s3.amazonaws.com"},
         {"eventTime": "2023-11-19T20:31:03Z"},
