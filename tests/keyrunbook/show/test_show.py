@@ -206,8 +206,9 @@ def test_a_column_that_is_empty_in_all_rows_is_left_out(
     rows: list[tuple[str, ...]], columns: list[str]
 ) -> None:
     html = Table("x", ("", "call", "mend"), rows).html()
-    assert re.findall(r"<t[hd] [^>]*>([^<]*)</t[hd]>", html.split("</thead>")[0]) == columns
-    assert html.count("<td ") == len(rows) * len(columns)
+    head, _, body = html.partition("</thead>")
+    assert re.findall(r"<t[hd] [^>]*>([^<]*)</t[hd]>", head) == columns
+    assert body.count("<td ") == len(rows) * len(columns)
 
 
 ARN = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
