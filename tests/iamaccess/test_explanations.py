@@ -272,6 +272,91 @@ def test_what_would_settle_it() -> None:
     )
 
 
+def test_what_would_settle_it_where_nothing_was_read() -> None:
+    told = asked(**dict.fromkeys(Policies.__dataclass_fields__))
+    assert str(told).splitlines() == [
+        "UNKNOWN: not settled; not read: identity policies, key policy, grants, permissions "
+        "boundary, session policy, SCP, RCP",
+        "what would settle it: reading the identity policies of the principal, its groups' "
+        "included; reading the key policy; reading the key's grants; reading the permissions "
+        "boundary; reading the session policy, if there is one; reading the SCPs of the account "
+        "and of each level above it; reading the RCPs of the account and of each level above it",
+    ]
+
+
+ROOT = Principal("root", f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)
+FOREIGN_ROOT = Principal("root", "arn:aws:iam::444455556666:root", "444455556666")
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        pytest.param(
+            asked(grants=None),
+            f"ALLOWED: key policy, statement {SID!r} allows kms:Decrypt",
+            id="what was not read makes no difference",
+        ),
+        pytest.param(
+            asked(None, grants=None),
+            "UNKNOWN: not settled (no statement of the key policy allows kms:Decrypt to this "
+            "principal, and none lets the account's identity policies count); not read: grants",
+            id="denied by what was read",
+        ),
+        pytest.param(
+            asked(WORKFLOW, action="s3:GetObject", resource=None, identity=FULL),
+            "UNKNOWN: allowed by all that was read (identity policy 'FullAWSAccess', statement 1 "
+            "allows s3:GetObject); not read: key policy",
+            id="allowed by what was read, the resource's policy not",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Principal={"AWS": FOREIGN_ROOT.arn}), who=FOREIGN_ROOT),
+            "ALLOWED: the root user may kms:Decrypt: nothing that was read limits it",
+            id="the root user of another account",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Principal={"Federated": "accounts.google.com"})),
+            "UNKNOWN: not settled; AWS does not document principal Federated",
+            id="a principal that AWS does not document",
+        ),
+    ],
+)
+def test_what_was_read_comes_to(told: Explanation, sentence: str) -> None:
+    assert str(told).splitlines()[0] == sentence
+
+
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        pytest.param(
+            asked(WORKFLOW, but(USE, Principal={"Federated": "accounts.google.com"})),
+            f"principal needs accounts.google.com, the request has {ROLE} (AWS does not document "
+            "it)",
+            id="a principal",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Condition={"Null": {NAME: "perhaps"}})),
+            f"condition Null {NAME} needs ?, the request has {WORKFLOW} (AWS does not document it)",
+            id="a condition",
+        ),
+        pytest.param(
+            asked(
+                WORKFLOW,
+                DELEGATES,
+                identity=policy(
+                    "identity", "Own", but(OWN, Resource=KEY[:-2] + "${aws:PrincipalTag/key}")
+                ),
+                absent=(),
+            ),
+            f"resource needs {KEY[:-2]}${{aws:PrincipalTag/key}}, which the request does not tell",
+            id="a variable of the resource",
+        ),
+    ],
+)
+def test_what_cannot_be_said_of_an_element_rests_on(told: Explanation, end: str) -> None:
+    assert told.outcome is Outcome.UNKNOWN
+    assert nearest(told).endswith(end)
+
+
 # The nearest misses
 
 
@@ -369,6 +454,39 @@ def test_the_nearest_miss_tells_what_matches_and_what_does_not() -> None:
             id="Null",
         ),
         pytest.param(
+            asked(WORKFLOW, but(USE, Condition={"Null": {NAME: "true"}})),
+            f"condition Null {NAME} needs no value, the request has {WORKFLOW}",
+            id="Null, of a key that is there",
+        ),
+        pytest.param(
+            asked(
+                WORKFLOW,
+                but(USE, Condition={"ForAnyValue:StringLike": {"aws:CalledVia": ["a", "b"]}}),
+            ),
+            "condition ForAnyValue:StringLike aws:CalledVia needs a or b, the request has none",
+            id="a set operator",
+        ),
+        pytest.param(
+            asked("192.0.2.1", but(USE, Condition={"IpAddress": {NAME: "192.0.2.2"}})),
+            f"condition IpAddress {NAME} needs 192.0.2.2, the request has 192.0.2.1",
+            id="what is not compared letter by letter",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Action=[f"kms:Action{n}" for n in range(5)])),
+            "needs kms:Action0, kms:Action1, kms:Action2, kms:Action3 or kms:Action4, the request "
+            "has kms:Decrypt",
+            id="five values",
+        ),
+        pytest.param(
+            asked(
+                WORKFLOW,
+                DELEGATES,
+                grants=(Grant("g-1", ROLE, frozenset({"Encrypt", "Sign"}), None, None, KEY),),
+            ),
+            "grant g-1: grantee matches; operation needs Encrypt or Sign, the request has Decrypt",
+            id="a grant of other operations",
+        ),
+        pytest.param(
             asked(WORKFLOW, but(USE, Action=None, NotAction="kms:D*")),
             "NotAction needs other than kms:D*, the request has kms:Decrypt",
             id="NotAction",
@@ -418,6 +536,29 @@ def test_what_could_not_have_allowed_it_alone_is_no_miss() -> None:
     assert asked(WORKFLOW, OTHERS, USE).misses == ()
     of_another = but(USE, Action=None, Principal={"AWS": f"{ROLE}2"})
     assert asked(WORKFLOW, of_another).misses == ()
+    assert asked(WORKFLOW, but(USE, Principal={"AWS": []})).misses == ()
+    theirs = Grant("g-1", f"{ROLE}2", frozenset({"Encrypt"}), None, None, KEY)
+    elsewhere = Grant("g-2", ROLE, frozenset({"Encrypt"}), None, None, KEY[:-1])
+    assert asked(None, OTHERS, grants=(theirs, elsewhere)).misses == ()
+    assert asked(WORKFLOW, but(OTHERS, Action="s3:*"), grants=(theirs, elsewhere)).misses == ()
+
+
+def test_a_statement_of_which_more_than_two_elements_fail_is_not_near() -> None:
+    away = {"Principal": {"AWS": f"{ROLE}2"}, "Action": "kms:Sign"}
+    assert asked(WORKFLOW, but(USE, **away)).misses != ()
+    assert asked(COMPONENT, but(USE, **away)).misses == ()
+
+
+def test_of_many_statements_the_nearest_are_compared() -> None:
+    far = [but(USE, Sid=f"Far{n}", Action="kms:Sign", Resource=f"{KEY}{n}") for n in range(15)]
+    told = asked(COMPONENT, *[but(one, Condition=None) for one in far], USE)
+    assert told.misses[0].statement.sid == SID
+
+
+def test_a_statement_that_is_one_object() -> None:
+    document = {"Version": "2012-10-17", "Statement": USE}
+    alone = [parse_policy(document, kind="resource", name="key policy")]
+    assert nearest(asked(COMPONENT, resource=alone)) == nearest(asked(COMPONENT))
 
 
 def test_of_many_values_only_the_first_are_told() -> None:
@@ -483,6 +624,35 @@ def test_one_edit_is_what_makes_the_value_match(pattern: str, value: str, wild: 
         for gone in (0, 1)
     ]
     assert not any(map(matches, edits))
+
+
+ARN = f"arn:aws:kms:us-west-2:{ACCOUNT}:key/1"
+
+
+@pytest.mark.parametrize(
+    ("needs", "has", "wildcards", "said"),
+    [
+        ("kms:Decrypt", "KMS:decrypt", True, "differs in letter case only"),
+        ("a*", "A*", False, "differs in letter case only"),
+        ("a*", "abc", False, "this operator has no wildcards"),
+        ("abc", "abbc", False, "one character too many: 'b' at place 3"),
+        ("abc", "ab", False, "one character is missing: 'c' at place 3"),
+        ("abc", "axc", False, "one character differs: 'x', not 'b', at place 2"),
+        ("abc", "acb", False, "two neighbouring characters are swapped"),
+        (ARN, ARN.replace("arn:", "urx:"), True, "only the prefix differs"),
+        (ARN, ARN.replace(":aws:", ":other:"), True, "only the partition differs"),
+        (ARN, ARN.replace(":kms:", ":other:"), True, "only the service differs"),
+        (ARN, ARN.replace("us-west-2", "eu-north-1"), True, "only the Region differs"),
+        (ARN, ARN.replace(ACCOUNT, "444455556666"), True, "only the account differs"),
+        (ARN, ARN.replace("key/1", "alias/other"), True, ""),
+        (ARN, ARN.replace(":kms:", ":other:").replace(ACCOUNT, "444455556666"), True, ""),
+        (ARN, "no ARN", True, ""),
+        ("no ARN", ARN, True, ""),
+    ],
+)
+def test_in_how_little_a_value_differs(needs: str, has: str, wildcards: bool, said: str) -> None:
+    assert nearness([needs], has, wildcards=wildcards) == said
+    assert nearness(["nothing like it", needs], has, wildcards=wildcards) == said
 
 
 def test_a_hostile_pattern_is_compared_in_time() -> None:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from keyrunbook.proof import Verdict
     from keyrunbook.session import Run
 
-REFUSED: Final = "AccessDenied"
-"""The error code of a record whose call the policies refused."""
+_REFUSED: Final = {"AccessDenied", "AccessDeniedException"}
+"""The error codes of records whose calls the policies refused."""
 _SECOND: Final = timedelta(seconds=1)
 """Records have whole seconds, and the ledger's times are at most one behind AWS's: what was changed
 so near to a record may have come before it or after.
@@ -86,13 +86,16 @@ def explained(run: Run, records: Sequence[Record], key: who.KeySide | None = Non
 
 
 def _is_judged(record: Record) -> bool:
-    return record.source == KMS and record.error_code == REFUSED
+    refused = record.source == KMS and record.error_code in _REFUSED
+    return refused and record.principal_arn is not None
 
 
 def _not_by_policies(record: Record) -> str:
     """What refused a call that no policy on the key refused."""
     if record.error_code is None:
         return "it was not refused"
+    if record.source == KMS and record.error_code in _REFUSED:
+        return "the record does not tell who called"
     if record.source != KMS:
         return f"{record.source} refused it: only calls of KMS are decided here"
     if record.error_code == "InvalidCiphertextException":
@@ -180,8 +183,10 @@ class _Case:
         arn = record.principal_arn or "unknown"
         account = arn.split(":")[4] if arn.count(":") >= 5 else None
         role, by = self._role, record.issuer_arn
+        if arn.endswith(":root"):
+            return Principal("root", arn, account)
         if by is None:
-            return Principal("user" if ":user/" in arn else "root", arn, account)
+            return Principal("user" if ":user/" in arn else "session", arn, account)
         unique_id = role.role_id if role is not None and by == role.role_arn else None
         return Principal("session", arn, account, by, unique_id)
 

@@ -80,6 +80,18 @@ def test_a_record_without_parameters_and_one_that_no_policy_refused(job: Job) ->
         run, [replace(told, principal_arn="arn:aws:iam::1:user/x", issuer_arn=None)]
     )
     assert decided(stranger) == ("DENIED", "DENIED")
+    federated = session.replace("assumed-role", "federated-user").rpartition("/")[0]
+    [who_federates, nobody, spelled] = refused.explained(
+        run,
+        [
+            replace(told, principal_arn=federated, issuer_arn=None),
+            replace(told, principal_arn=None, issuer_arn=None),
+            replace(told, error_code="AccessDeniedException"),
+        ],
+    )
+    assert decided(who_federates) == ("UNKNOWN", "UNKNOWN"), "not taken for the root user"
+    assert (nobody.then, nobody.assumed) == (None, "the record does not tell who called")
+    assert decided(spelled) == ("ALLOWED", "ALLOWED")
 
 
 KEY = "arn:aws:kms:us-west-2:111122223333:key/1"
