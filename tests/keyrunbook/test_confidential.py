@@ -9,7 +9,12 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keyrunbook.confidential import sensitive, sensitive_description
+from keyrunbook.confidential import (
+    LEFT_OUT,
+    sensitive,
+    sensitive_description,
+    without_secrets,
+)
 
 CONFIDENTIAL = [
     ("jane@example.com", "an e-mail address"),
@@ -154,3 +159,39 @@ def test_a_document_that_holds_itself() -> None:
 
 def test_an_empty_document() -> None:
     assert sensitive_description("") is None
+
+
+SESSION = "arn:aws:sts::111122223333:assumed-role/Admin/jane@example.com"
+
+
+@pytest.mark.parametrize(("text", "_"), CONFIDENTIAL)
+def test_what_looks_confidential_is_left_out(text: str, _: str) -> None:
+    left = without_secrets(f"see {text}")
+    if text == SESSION:  # names who called
+        assert left == f"see {SESSION}"
+    else:
+        assert sensitive(left) is None
+        assert LEFT_OUT in left
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_what_does_not_stays_as_it_is(text: str) -> None:
+    assert without_secrets(text) == text
+
+
+LEAVES_OUT = [
+    ("password: hunter2, then go on", "password [left out], then go on"),
+    ('PASSWORD="two words" done', "PASSWORD [left out] done"),
+    ("{\"db_password\": \"hunter2\"}", '{"db_password": "[left out]"}'),
+    ("https://jane:hunter2@example.com/x", "https://[left out]@example.com/x"),
+    ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nx", "[left out]\nx"),
+    ("-----BEGIN PRIVATE KEY-----\nMIIE", "[left out]"),
+    ({"n": 1, "a": ["jane@example.com", None]}, {"n": 1, "a": ["[left out]", None]}),
+    ({"SecretAccessKey": "abc"}, {"SecretAccessKey": "[left out]"}),
+    ({"aws:TokenIssueTime": "abc"}, {"aws:TokenIssueTime": "abc"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "left"), LEAVES_OUT)
+def test_what_is_left_of_it(value: object, left: object) -> None:
+    assert without_secrets(value) == left

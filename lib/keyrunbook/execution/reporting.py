@@ -52,7 +52,7 @@ def _page(folder: Path, head: str | None) -> str:
     if head is not None:
         ledger.check_head(chain, head)
     result = stored_result(folder)
-    stands = standing.told(chain.entries, folder.name, folder.parent)
+    stands = standing.told(chain.entries, folder.name, None)
     ended = how_it_ended(folder, result)
     try:
         return html(report(OnDisk(folder.name, chain, result, ended, stands, _files(folder))))

@@ -132,7 +132,7 @@ def report(on_disk: OnDisk) -> Report:
         tuple(_findings(entries)),
         _unknown(told, opened, entries),
         _undo(told),
-        _left(told, opened),
+        _left(story.tell(on_disk.chain.entries), opened),
         tuple(_ledger(on_disk.chain)),
         story.WORTH.replace("\n", " "),
         _files(on_disk.files),
@@ -282,17 +282,21 @@ def _access(entries: Iterable[Entry]) -> Table:
         decided = [found[when][0] if when in found else "" for when in looks]
         last = found[list(found)[-1]][1]
         rows.setdefault((principal, what, *decided, last), []).append(action)
-    columns = ("principal", "action", "for", *(_WHEN.get(one, one) for one in looks), "because")
+    columns = ("principal", "action", "for", *(_moment(one) for one in looks), "because")
     body = [(one[0], ", ".join(actions), *one[1:]) for one, actions in rows.items()]
     note = "Decided from the policies as they were read. The reason is that of the last look."
     return Table("Who may use the key", columns, body, note)
+
+
+def _moment(when: str) -> str:
+    return _WHEN.get(when, when)
 
 
 def _builds(entries: Iterable[Entry]) -> Table:
     words = {True: "✓ read it", False: "✗ refused", None: "? not observed"}
     rows = [
         (
-            _WHEN.get(one["when"], one["when"]),
+            _moment(one["when"]),
             clock(one["time"]),
             words[one["decrypted"]],
             one["reason"],
@@ -328,14 +332,16 @@ def _findings(entries: Iterable[Entry]) -> Iterator[Table]:
 
 
 def _unknown(told: Sequence[Told], opened: Entry | None, entries: Sequence[Entry]) -> Table:
-    rows = unknown(told)
+    whole = "the run"
+    rows: list[tuple[str, str, str]] = []
     if opened is None:
-        rows.append(("", "where and by whom the run was made", "the ledger has no such line"))
+        rows.append((whole, "where and by whom it was made", "the ledger has no such line"))
     if not any(one["kind"] == "verdict" for one in entries):
-        rows.append(("", "the verdict", "the run did not come to one"))
+        rows.append((whole, "the verdict", "it did not come to one"))
     if any("record" not in one for each in entries for one in each.get("records", ())):
         why = "the ledger is of a version that did not keep it"
-        rows.append(("", "the text of some of CloudTrail's records", why))
+        rows.append((whole, "the text of some of CloudTrail's records", why))
+    rows += unknown(told)
     note = "" if rows else "Nothing that the run asked stayed without an answer."
     return Table("What stayed unknown", ("step", "what", "why"), rows, note)
 
@@ -373,12 +379,14 @@ def _named(fields: Mapping[str, Any]) -> str:
 
 
 def _left(told: Sequence[Told], opened: Entry | None) -> Table:
-    rows = [(one.what, one.state) for one in story.left(told)]
+    # Of the lines as they are: what is left out of a policy may leave it no JSON.
+    rows = [tuple(without_secrets((one.what, one.state))) for one in story.left(told)]
     note = "By the ledger: what somebody did since by other means does not show."
     if not rows:
         note = f"Nothing that this run made. {note}"
-    where = "no target" if opened is None else "AWS" if opened["is_aws"] else "what is not AWS"
-    return Table(f"What is left on {where}", ("what", "how it stands"), rows, note)
+    on_aws = opened is not None and opened["is_aws"]
+    caption = "What is left in AWS" if on_aws else f"What is left ({_where(opened)})"
+    return Table(caption, ("what", "how it stands"), rows, note)
 
 
 def _ledger(chain: Chain) -> Iterator[tuple[str, str]]:

@@ -16,10 +16,11 @@ _OPEN: Final = ("not checked", "not checkable")
 def unknown(story: Sequence[Told]) -> list[Row]:
     """Each thing that stayed unknown: in which step, what, and why; the last word on each counts.
 
-    What was asked twice and answered the second time is known.
+    What was asked twice and answered the second time is known. The account's scorecard, which the
+    run does not rest on, comes last.
     """
     rows: dict[tuple[str, str], str | None] = {}
-    for one in story:
+    for one in sorted(story, key=lambda one: one.kind == "scorecard"):
         for what, why in _asked(one):
             rows[one.step, what] = why
     return [(step, what, why) for (step, what), why in rows.items() if why is not None]

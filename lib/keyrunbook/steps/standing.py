@@ -56,10 +56,11 @@ def open_revocation(entries: Sequence[Entry]) -> Entry | None:
     return None if not begun or any(n > begun[-1]["n"] for n in ended) else begun[-1]
 
 
-def told(entries: Sequence[Entry], run_id: str, outputs: Path) -> list[str]:
+def told(entries: Sequence[Entry], run_id: str, outputs: Path | None) -> list[str]:
     """What stands, and the command that ends it: sentences without a full stop.
 
-    `outputs` is the folder of the runs, which the command may have to be told of.
+    `outputs` is the folder of the runs, which the command may have to be told of; None for a
+    reader on another machine.
     """
     which = f"{run_id}{outputs_words(outputs)}"
     said = []
