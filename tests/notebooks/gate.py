@@ -80,7 +80,7 @@ def _output(output: Any) -> Iterator[str]:
         str(value) for kind, value in output.get("data", {}).items() if kind != "image/png"
     ) + str(output.get("text", ""))
     # Pictures inside HTML are long runs of letters; they are no secret, and have no words.
-    text = re.sub(r"data:image/png;base64,[A-Za-z0-9/+=]+", "", text)
+    text = re.sub(r"data:image/(?:png|svg\+xml);base64,[A-Za-z0-9/+=]+", "", text)
     for pattern in SECRETS:
         if found := pattern.search(text):
             yield f"something like a secret: {found[0][:8]}…"
