@@ -43,9 +43,9 @@ class Record:
     """One CloudTrail record. `time` is aware, in UTC, and whole seconds as CloudTrail writes it.
 
     `account` is recipientAccountId: the account whose trail the record is in. `dry_run` is True
-    also where the record's word for it is not a plain false. `corrects` is the event id of the record
-    whose missing or wrong values this one brings (``addendum``). Two records are equal when all that
-    is read from them is; `raw`, the whole record, is not compared.
+    also where the record's word for it is not a plain false. `corrects` is the event id of a record
+    that had missing or wrong values, for which this one stands in (``addendum``). Two records are
+    equal when all that is read from them is; `raw`, the whole record, is not compared.
     """
 
     event_id: str

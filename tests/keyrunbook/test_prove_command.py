@@ -75,6 +75,12 @@ BY_ATHENA = ["--source", "athena:cloudtrail", "--athena-output", ANSWERS]
         ([*CLAIM, "--claim", "encrypted"], "'encrypted' is not one of"),
         ([*CLAIM, "--profile", "p"], "profile"),
         ([*CLAIM, "--region", "us-east-1", "--target", "sandbox", "--source", "."], "--region: "),
+        ([*CLAIM, "--region", "us-east-1", "--source", "."], "--region: 'us-east-1' is not the"),
+        ([*CLAIM, "--principal", "Admin", "--source", "."], "'Admin' is not the ARN of an IAM"),
+        (
+            [*CLAIM, "--principal", "arn:aws:sts::111122223333:assumed-role/Admin/jo"],
+            "Give the role itself",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
@@ -422,7 +428,9 @@ def test_junit_is_xml_whatever_a_reason_holds_and_a_place_that_is_not_there_is_t
 ) -> None:
     asked = ["prove", "--run-id", "one", "--outputs", str(world.outputs)]
     assert _main([*asked, "--junit", str(tmp_path / "absent" / "prove.xml")]) == 5
-    assert "cannot be written: No such file" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "cannot be written: No such file" in told.err
+    assert "Verdict: ✓ PROVED" in told.out
     odd = tmp_path / "odd\x01<&>.d"
     shutil.copytree(world.logs, odd)
     file = tmp_path / "prove.xml"

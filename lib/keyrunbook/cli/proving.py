@@ -34,7 +34,13 @@ Exit status:
     "times of calls that are known. Where GetWorkflow is not read and no record tells when the "
     "build was made, this is that time.",
 )
-@click.option("--until", callback=time_with_zone, metavar="TIME", help="Look until this time.")
+@click.option(
+    "--until",
+    callback=time_with_zone,
+    metavar="TIME",
+    help="Look until this time. Digests must vouch for all that was delivered up to then; without "
+    "it, for the records of the verdict.",
+)
 @click.option(
     "--principal",
     "principals",
@@ -132,10 +138,10 @@ def prove(
     )
     with watching() as watch:
         proof = proving.carry_out(question, parameters, watch)
-    if junit is not None:
-        xml.write(proof.junit(), junit)
     if as_json:
         click.echo(json.dumps(proof.to_dict(), indent=2, ensure_ascii=False))
     else:
         click.echo(proof.text())
+    if junit is not None:  # last: a file that cannot be written must not cost the answer
+        xml.write(proof.junit(), junit)
     raise click.exceptions.Exit(proof.exit_status)

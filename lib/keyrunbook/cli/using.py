@@ -99,10 +99,10 @@ def usage(
     question = Question(key, principals=principals or None, **asked)
     with watching() as watch:
         answer = using.carry_out(question, parameters, watch)
-    if picture is not None:
-        write_picture(picture, answer.picture().png(), "--picture")
     if as_json:
         click.echo(json.dumps(answer.to_dict(), indent=2, ensure_ascii=False))
     else:
         click.echo(answer.text())
+    if picture is not None:  # last: a file that cannot be written must not cost the answer
+        write_picture(picture, answer.picture().png(), "--picture")
     raise click.exceptions.Exit(answer.exit_status)

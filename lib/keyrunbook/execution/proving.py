@@ -7,6 +7,7 @@ nothing says where AWS is. Then, and where AWS refuses that call, the claim says
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -176,8 +177,25 @@ def check_source(question: Question) -> None:
     Wanted(question.since, question.until)  # refuses an end before the begin
 
 
+_PRINCIPAL: Final = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/.+)", re.ASCII)
+
+
+def check_principals(question: Question) -> None:
+    """Raise ParameterError for one that no record's caller can be, such as a role's session.
+
+    Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html
+    """
+    for arn in question.principals or ():
+        if _PRINCIPAL.fullmatch(arn) is None:
+            raise ParameterError(
+                f"--principal: {arn!r} is not the ARN of an IAM role or user.",
+                "Give the role itself (arn:…:iam::ACCOUNT:role/NAME), not a session of it.",
+            )
+
+
 def _check(question: Question, parameters: Parameters) -> None:
     check_source(question)
+    check_principals(question)
     pair = (question.key_arn, question.workflow_arn)
     if (parameters.run_id is None) == (None in pair) or (parameters.run_id and any(pair)):
         raise ParameterError(
@@ -219,10 +237,10 @@ def _subject(question: Question, parameters: Parameters) -> _Subject:
     assert workflow is not None
     assert key is not None
     claim = _claim(question, workflow, key, reads)
-    if question.kind == "path" and opened is None and not (parameters.target or parameters.profile):
-        return _Subject(claim, None, 0, 1)
     region = parameters.region or claim.region
     _valid(lambda: replace(claim, region=region))  # before anybody is asked
+    if question.kind == "path" and opened is None and not (parameters.target or parameters.profile):
+        return _Subject(claim, None, 0, 1)
     parameters = parameters.model_copy(update={"region": region})
     target, clients = reach(parameters, opened)
     claim = _valid(
@@ -264,10 +282,10 @@ def _valid(make: Callable[[], Claim]) -> Claim:
         return make()
     except InvalidClaim as error:
         option = _OPTIONS.get(error.field, error.field)
-        raise ParameterError(
-            f"{option}: {error.reason}",
-            "Give the ARN of one workflow build version, and of the key itself, not of an alias.",
-        ) from error
+        fix = "Give the ARN of one workflow build version, and of the key itself, not of an alias."
+        if error.field == "region":
+            fix = "Leave --region out: the workflow's ARN names it."
+        raise ParameterError(f"{option}: {error.reason}", fix) from error
 
 
 def _read(clients: Clients, claim: Claim) -> Claim:
@@ -419,9 +437,10 @@ def _from_files(
     claim = _dated(question, claim, found.records)
     verdict = prove(found.records, claim, found.searched)
     since = wanted.since or claim.created - 2 * claim.clock_skew
-    # The newest hour's files are in no digest yet: what must be covered is what was found.
+    # The newest hour's files are in no digest yet: what must be covered is what was found, or what
+    # is asked for.
     times = [one.time for one in verdict.records or found.records]
-    until = max(times, default=found.searched.until)
+    until = question.until or max(times, default=found.searched.until)
     checked = _checked(subject, logs, found, keys, since, max(since, until))
     return Proof(
         verdict,

@@ -19,6 +19,7 @@ from keyrunbook.execution.proving import (
     Question,
     Watch,
     athena_logs,
+    check_principals,
     check_source,
     trail_logs,
 )
@@ -112,6 +113,7 @@ def carry_out(question: Question, parameters: Parameters, watch: Watch | None = 
         AwsRefused, Unreachable, CredentialsMissing, SandboxGone: as the clients do.
     """
     check_source(question)
+    check_principals(question)
     watch = watch or Watch()
     key, opened = _key(question, parameters)
     clients = None

@@ -27,7 +27,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
 
@@ -41,6 +41,7 @@ from keyrunbook.logs.names import LogName, log_name
 
 SIGNED_BY: Final = "SHA256withRSA"
 HASHED_BY: Final = "SHA-256"
+_COVERS: Final = timedelta(hours=1)  # of one digest
 NOT_COMPLETENESS: Final = (
     "Integrity is not completeness: digests show that files are as they were delivered, not that "
     "every event was delivered."
@@ -136,9 +137,11 @@ class Checked:
         spans = ", ".join(
             f"{since.isoformat()} to {until.isoformat()}" for since, until in self.spans
         )
+        many = len(self.as_delivered)
+        files, are = ("1 log file", "is") if many == 1 else (f"{many} log files", "are")
         return (
-            f"Integrity proven: {len(self.as_delivered)} log files, delivered {spans}, are as "
-            f"CloudTrail delivered them. {NOT_COMPLETENESS}"
+            f"Integrity proven: {files}, delivered {spans}, {are} what CloudTrail delivered. "
+            f"{NOT_COMPLETENESS}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -314,6 +317,7 @@ class _Check:
     def _chain(self, chain: Sequence[_Digest]) -> list[tuple[datetime, datetime]]:
         """Check a chain from the newest digest back; the times that it covers."""
         there = {digest.key for digest in chain}
+        self._link_after(chain, there)
         asked = [
             index
             for index, digest in enumerate(chain)
@@ -402,6 +406,17 @@ class _Check:
         elif previous is not None and previous not in there and asked:
             why = f"is missing: {place} names it as the one before it"
             self.altered.append(About(previous, why))
+
+    def _link_after(self, chain: Sequence[_Digest], there: set[str]) -> None:
+        """Whether the first digest after what is asked for names one before it that is missing."""
+        until = self.until
+        after = None if until is None else next((one for one in chain if one.since > until), None)
+        if until is None or after is None or after.previous in (None, *there):
+            return
+        # It ends where the next one begins.
+        if after.since - _COVERS <= until and (self.since is None or after.since >= self.since):
+            why = f"is missing: {after.file.place} names it as the one before it"
+            self.altered.append(About(str(after.previous), why))
 
     def _logs(self, logs: Sequence[LogFile]) -> set[str]:
         """Compare the log files with what proven digests say; those that are as delivered."""

@@ -157,6 +157,27 @@ def test_a_removed_digest_is_told_by_the_next_one_even_without_metadata(tmp_path
     assert checked(tmp_path, made).integrity is REFUTED
 
 
+@pytest.mark.parametrize(
+    ("since", "until", "kind"),
+    [(0, 1.5, REFUTED), (1.2, 1.5, REFUTED), (0, 0.5, PROVEN)],
+)
+def test_a_digest_that_is_missing_at_the_end_of_what_was_asked_for_is_told_by_the_next(
+    tmp_path: Path, since: float, until: float, kind: Integrity
+) -> None:
+    made, _, digests = hours(4)
+    del made.objects[digests[1]]
+    made.write(tmp_path)
+    answer = checked(tmp_path, made, since=FIRST + since * HOUR, until=FIRST + until * HOUR)
+    assert answer.integrity is kind
+    assert (digests[1] in {one.place for one in answer.altered}) is (kind is REFUTED)
+
+
+def test_one_file_is_told_as_one(tmp_path: Path) -> None:
+    made, _, _ = hours(1)
+    made.write(tmp_path)
+    assert "1 log file, delivered 2026-03-01T10:00:00+00:00 to " in checked(tmp_path, made).sentence
+
+
 def test_what_is_missing_before_the_oldest_matters_where_it_was_asked_for(tmp_path: Path) -> None:
     made, logs, digests = hours(4)
     del made.objects[digests[0]], made.objects[logs[0]]

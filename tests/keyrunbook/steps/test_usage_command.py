@@ -35,6 +35,7 @@ def no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--key", "arn:aws:kms:us-west-2:111122223333:alias/x"], "is not the ARN of a KMS key"),
         (["--key", "arn:aws:kms:us-west-2:111122223333:key/"], "is not the ARN of a KMS key"),
         (["--key", KEY, "--source", "no-such-folder"], "no-such-folder"),
+        (["--key", KEY, "--source", ".", "--principal", "jo"], "'jo' is not the ARN of an IAM"),
         (["--key", KEY, "--since", "2026-03-02"], "is no time with a time zone"),
         (
             ["--key", KEY, "--since", "2026-03-02T09:00:00Z", "--until", "2026-03-02T08:00:00Z"],
@@ -106,7 +107,9 @@ def test_a_picture_that_cannot_be_written_is_told(
     write(tmp_path, record(1))
     where = str(tmp_path / "absent" / "usage.png")
     assert _main(["usage", "--key", KEY, "--source", str(tmp_path), "--picture", where]) == 5
-    assert "Give another file by --picture." in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "Give another file by --picture." in told.err
+    assert f"Use of {KEY}" in told.out
 
 
 @pytest.mark.e2e
