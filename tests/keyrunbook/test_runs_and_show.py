@@ -1,4 +1,4 @@
-"""`runbook runs` and `runbook show`, on a real run's ledger, as a person and a program use them."""
+"""`runbook runs`, `show` and `report`, on a real run, as a person and a program use them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from keyrunbook.cli import _main
 from keyrunbook.ledger import NAME, Ledger
+from keyrunbook.records import parse_record
 from keyrunbook.steps import STEPS
 from keyrunbook.steps.timeline import timeline
 
@@ -160,7 +162,7 @@ def test_a_run_that_does_not_exist_is_status_2_and_names_those_that_do(whole: Pa
     assert runbook("show", "../whole", "--outputs", whole).returncode == 2
 
 
-@pytest.mark.parametrize("command", ["runs", "show"])
+@pytest.mark.parametrize("command", ["report", "runs", "show"])
 def test_the_commands_explain_themselves(command: str) -> None:
     done = runbook(command, "--help")
     assert done.returncode == 0
@@ -184,3 +186,61 @@ def test_the_timeline_is_drawn_from_the_ledger(whole: Path, tmp_path: Path) -> N
     elsewhere = tmp_path / "absent" / "timeline.png"
     done = runbook("show", "whole", "--outputs", whole, "--timeline", elsewhere)
     assert (done.returncode, "another file by --timeline" in done.stderr) == (5, True)
+
+
+def test_the_report_of_a_run_is_one_file_from_what_is_on_disk(outputs: Path) -> None:
+    """The same bytes each time, with what the ledger holds, and what each judged record says."""
+    done = runbook("report", "whole", "--outputs", outputs)
+    assert done.returncode == 0, done.stderr
+    path = outputs / "whole" / "report.html"
+    assert done.stdout == f"{path}\n"
+    page, entries = path.read_text(), lines(outputs)
+    (verdict,) = (entry for entry in entries if entry["kind"] == "verdict")
+    for wanted in (*verdict["events"], entries[-1]["hash"], "✓ PROVED", "embedded sandbox"):
+        assert wanted in page
+    records = [one for entry in entries if entry["kind"] == "records" for one in entry["records"]]
+    assert len(records) > len(verdict["events"])
+    for one in records:
+        assert parse_record(one["record"]).event_id == one["event_id"]
+    assert page.count("← must be KMS</b>") == len(records)
+    assert next(one["when"] for one in entries if one["kind"] == "access") == "granted"
+    assert "[left out]" not in page  # nothing of a run looks confidential
+    assert str(outputs) not in page
+    again = runbook("report", "whole", "--outputs", outputs, "--output", outputs / "r.html")
+    assert again.returncode == 0, again.stderr
+    assert (outputs / "r.html").read_bytes() == path.read_bytes()
+
+
+def test_a_report_replaces_a_report_and_nothing_else(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, gone = outputs / "mine.html", outputs / "absent" / "r.html"
+    mine.write_text("mine")
+    words = ["report", "whole", "--outputs", str(outputs), "--output"]
+    assert _main([*words, str(mine)]) == 2
+    assert mine.read_text() == "mine"
+    assert "is there, and is no report" in capsys.readouterr().err
+    assert _main([*words, str(gone)]) == 5
+    assert _main(["report", "no-such", "--outputs", str(outputs)]) == 2
+    words = [*words, str(outputs / "r.html")]
+    assert _main([*words, "--head", "0" * 8]) == 1
+    assert _main(words) == 0
+    assert _main(words) == 0
+    path = outputs / "whole" / NAME
+    path.write_bytes(path.read_bytes().replace(b'"PROVED"', b'"proved"', 1))
+    before = (outputs / "r.html").read_bytes()
+    assert _main(words) == 1
+    assert (outputs / "r.html").read_bytes() == before
+
+
+@pytest.mark.parametrize("count", [0, 5, 15, 40])
+def test_the_report_of_a_run_that_was_killed(outputs: Path, count: int) -> None:
+    """After any line: it was opened or not, an intent has no outcome, a revocation stands."""
+    path = outputs / "whole" / NAME
+    kept = path.read_bytes().splitlines(keepends=True)[:count]
+    path.write_bytes(b"".join(kept))
+    (outputs / "whole" / "result.json").unlink()
+    assert _main(["report", "whole", "--outputs", str(outputs)]) == 0
+    page = (outputs / "whole" / "report.html").read_text()
+    assert "no result.json: its notebooks were opened by hand" in page
+    assert ("✓ PROVED" in page) is any(b'"kind": "verdict"' in one for one in kept)
