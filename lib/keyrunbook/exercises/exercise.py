@@ -37,6 +37,10 @@ _GONE: Final = {
 """The codes by which AWS says that something is not there."""
 
 
+_SHORT: Final = 160
+"""Characters of evidence that are read out with the verdict."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lesson(Generic[Facts]):
     """What is the same for all who take an exercise.
@@ -76,10 +80,14 @@ class Checked:
 
     @property
     def summary(self) -> str:
-        """The verdict in a sentence or two, to stand above the findings."""
+        """The verdict in few words, to stand above the findings; long evidence is only there."""
         if self.solved:
             return f"✓ Solved. {self.moral}"
-        return f"✗ Not yet. Still wanted: {'; '.join(one.statement for one in self._still())}."
+        still = [
+            f"{one.statement} ({one.evidence})" if len(one.evidence) <= _SHORT else one.statement
+            for one in self._still()
+        ]
+        return f"✗ Not yet. Still wanted: {'; '.join(still)}."
 
     @property
     def text(self) -> str:

@@ -323,6 +323,16 @@ def test_it_is_unsolved_told_apart_and_solved(on_sandbox: Sandbox, name: str) ->
 # --- the framework -------------------------------------------------------------------------------
 
 
+def test_what_is_read_out_is_short_and_the_table_has_it_all(on_sandbox: Sandbox) -> None:
+    checked = open_exercise("07").check()
+    said = "A build can read the workflow; The key is Enabled (it is Disabled)"
+    assert checked.summary == f"✗ Not yet. Still wanted: {said}."
+    shown = checked._repr_mimebundle_()
+    assert checked.summary in shown["text/html"]
+    assert "DisabledException" in shown["text/html"]
+    assert "DisabledException" in shown["text/plain"]
+
+
 def test_hints_get_more_and_end(on_sandbox: Sandbox) -> None:
     one = open_exercise("08")
     told = [str(one.hint()) for _ in range(5)]
