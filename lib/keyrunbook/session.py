@@ -27,7 +27,7 @@ from keyrunbook.parameters import (
 )
 from keyrunbook.plan import Plan
 from keyrunbook.show.waiting import WaitBar
-from keyrunbook.show.widgets import is_live
+from keyrunbook.show.widgets import bundle, is_live
 from keyrunbook.steps import NEEDS, STEPS
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Run:
         """Plans that count as applied: a run that looks ahead plans what follows on them."""
         self.from_form: Mapping[str, Any] = {}
         """The parameters that were chosen in a form, where that is why they hold."""
+        self.shows_wait: Callable[[str], Callable[[Waited], None]] = WaitBar
         self._foreseen: dict[str, Any] = {}
 
     @property
@@ -125,16 +126,22 @@ class Run:
 
     def waiting(self, what: str) -> Callable[[Waited], None]:
         """What shows a wait for `what` in a notebook."""
-        return WaitBar(what)
+        return self.shows_wait(what)
 
     def done(self) -> None:
         """Note that the step has come to its end."""
         self.record("done")
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+    def _repr_mimebundle_(self, **more: Any) -> Any:
         from keyrunbook.show.tables import run_banner
 
-        return run_banner(self).mimebundle()
+        static = run_banner(self).mimebundle()
+        if not is_live() or self.step not in STEPS:
+            return static
+        from keyrunbook.execution.stepbar import StepBar
+
+        shown, metadata = bundle(StepBar(self).box, **more)
+        return {**shown, **static}, metadata
 
 
 def open_run(step: str, namespace: dict[str, Any]) -> Run:
