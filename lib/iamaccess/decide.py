@@ -46,7 +46,7 @@ from iamaccess.statements import Maybe
 Rule = Literal["resource", "either", "identity"]
 """Which side rules in one account: the resource's policy, either side, or identity policies."""
 
-_DIRECT, _ROLE = Naming.DIRECT, Naming.ROLE
+_DIRECT, _ROLE, _ACCOUNT = Naming.DIRECT, Naming.ROLE, Naming.ACCOUNT
 _ALLOWED, _DENIED = Outcome.ALLOWED, Outcome.DENIED
 _TRUSTED = frozenset(
     {
@@ -257,6 +257,8 @@ class _Case:
             identity = _statements(policies.identity, facts)
         if self.rule != "identity":
             resource = _statements(policies.resource, facts)
+            if facts.action == "kms:retiregrant":
+                resource = _retiring(resource, root=kind == "root")
             none = policies.grants is not None and not policies.grants
             if not none and "grant" in binds and facts.action.startswith("kms:"):
                 limited = _may_be_silent(boundary) or _may_be_silent(session)
@@ -362,6 +364,28 @@ def _statements(
                 delegated = delegated or statement.ref
     reading = Reading(deny, allow, by_role, delegated)
     return reading if not unsure else _bounds(reading, unsure)
+
+
+def _retiring(resource: Reading | Bounds, *, root: bool) -> Reading | Bounds:
+    """What is left of a key policy for kms:RetireGrant, of which it neither allows nor denies any.
+
+    The grant does, to the principals that it names; the account may let its own by their policies.
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/grant-delete.html
+    """
+
+    def of_account(reading: Reading) -> Reading:
+        return Reading(allow=reading.allow if root else None, delegated=reading.delegated)
+
+    if isinstance(resource, Reading):
+        return of_account(resource)
+    if resource is _NO_POLICY:
+        best = of_account(Reading(allow=_UNWRITTEN, delegated=_UNWRITTEN))
+        return Bounds(_SILENT, best, read=_SILENT, quiet=_SILENT)
+    kept = [
+        each for each in resource.unsure if each.allow and (root or each.why.naming is _ACCOUNT)
+    ]
+    sure = of_account(resource.quiet)
+    return _bounds(sure, kept) if kept else sure
 
 
 def _bounds(sure: Reading, unsure: Sequence[Unsure]) -> Bounds:

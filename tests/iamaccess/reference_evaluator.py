@@ -155,7 +155,7 @@ class Judge:
         for name in rails:
             if self.any("Deny", [policy for level in self.layer(name) for policy in level]):
                 return False
-        if self.named("Deny"):
+        if not retires and self.named("Deny"):  # RETIRE: "not effective in a key policy".
             return False
         for name in own:
             if self.any("Deny", self.layer(name)):
@@ -169,6 +169,8 @@ class Judge:
         if not self.keyed:  # No key, so no key policy: CreateKey, ListKeys, an alias as such.
             return identity and not limited
         names = self.named("Allow")
+        if retires:  # The account may let its own principals retire a grant, by their policies.
+            names &= {"account", "direct"} if case.kind == "root" else {"account"}
         granted = self.granted(limited)
         if not person:  # A service, or nobody: no policy of its own.
             return "direct" in names or granted
@@ -355,9 +357,10 @@ class Judge:
         values = self.values(key)
         if name == "Null":
             words = {text(each).lower() for each in wanted}
-            if quantifier or not words <= {"true", "false"}:
+            if quantifier or not words or not words <= {"true", "false"}:
                 return bool(self.ask(f"{operator} {sorted(words)}"))
-            return ("false" if values else "true") in words
+            # SETS: Null with false keeps out "context keys with empty values", too.
+            return ("false" if any(values) else "true") in words
         negated = "Not" in name
         if name.startswith("Arn") and any(each.count(":") < 5 for each in wanted):
             return bool(self.ask(f"{operator} with no ARN {wanted}"))
