@@ -327,8 +327,9 @@ def test_what_is_no_request_has_its_line_and_place(
         ("", "line 1: there is no request."),
         ("\n \n", "line 1: there is no request."),
         ("[]\n", "line 1, the whole object: a request is a JSON object."),
-        ("{\n", "line 2, column 1: not JSON"),
+        ("{\n", "line 1, column 2: not JSON"),
         ("\n\n{\n 'a'\n", "line 4, column 2: not JSON"),
+        ('{}{"a": 1\n', "line 1, column 3: not JSON: Extra data"),
         ("{}{}\n", "line 1, column 3: not JSON: Extra data"),
         ('{"action": NaN}\n', "line 1: NaN is not JSON."),
         ('{"action": 1, "action": 2}\n', "line 1: 'action' is there twice"),
@@ -350,6 +351,18 @@ def test_one_object_may_go_over_many_lines() -> None:
     number = next(n for n, each in enumerate(wrong.split("\n"), 1) if '"allow"' in each)
     with pytest.raises(BadInput, match=f"line {number}, /resource_policy/Statement/0/Effect"):
         list(answers(io.StringIO(wrong)))
+
+
+def test_a_line_that_is_cut_off_is_the_one_that_is_named() -> None:
+    with pytest.raises(BadInput, match=r"^line 2, column 6: not JSON"):
+        list(answers([line(), '{"a": \n']))
+
+
+def test_a_grant_lets_its_retiring_principal_retire_it_and_do_nothing_else() -> None:
+    grant = {**GRANT, "GranteePrincipal": f"{ROLE}2", "RetiringPrincipal": ROLE}
+    asked = {**NONE, "resource_policy": [], "grants": [grant]}
+    assert outcome(complete=False, **asked, action="kms:RetireGrant") == "ALLOWED"
+    assert outcome(complete=False, **asked) == "DENIED"
 
 
 def test_answers_before_a_bad_line_are_given() -> None:

@@ -171,7 +171,7 @@ def _load(text: str) -> Any:
 def _loaded(text: str, first: int) -> Any:
     """The value of `text`, which begins on line `first`; BadInput where it is no JSON."""
     try:
-        return _load(text)
+        return _load(text.rstrip())  # what is cut off ends on its own line
     except json.JSONDecodeError as error:
         place = f"line {first - 1 + error.lineno}, column {error.colno}"
         raise BadInput(
@@ -380,6 +380,7 @@ def _document(written: Any, pointer: str, name: str, kind: PolicyKind) -> Policy
 
 
 def _grants(written: Any, resource: str) -> Sequence[Grant]:
+    """The grants; each lets its retiring principal retire it, too."""
     found = []
     for index, one in enumerate(_list(written, "/grants", "a list of grants")):
         place = f"/grants/{index}"
@@ -396,16 +397,22 @@ def _grants(written: Any, resource: str) -> Sequence[Grant]:
             for name in ("EncryptionContextSubset", "EncryptionContextEquals")
         )
         operations = _list(grant.get("Operations"), f"{place}/Operations", "a list of operations")
+        grant_id = _text(grant.get("GrantId", f"grant {index + 1}"), f"{place}/GrantId")
+        key_arn = _text(grant.get("KeyId", resource), f"{place}/KeyId")
         found.append(
             Grant(
-                _text(grant.get("GrantId", f"grant {index + 1}"), f"{place}/GrantId"),
+                grant_id,
                 _text(grantee, f"{place}/GranteePrincipal"),
                 frozenset(_text(each, f"{place}/Operations") for each in operations),
                 subset,
                 equals,
-                _text(grant.get("KeyId", resource), f"{place}/KeyId"),
+                key_arn,
             )
         )
+        retiring = grant.get("RetiringPrincipal", grant.get("RetiringServicePrincipal"))
+        if retiring is not None:
+            who = _text(retiring, f"{place}/RetiringPrincipal")
+            found.append(Grant(grant_id, who, frozenset({"RetireGrant"}), None, None, key_arn))
     return found
 
 
