@@ -228,6 +228,28 @@ def test_records_that_contradict_each_other_never_bring_another_answer(
     assert judged(world, parsed(log), **how).outcome in allowed(world)
 
 
+BLURRED: list[dict[str, Any]] = [
+    {"resources": [{"type": "AWS::KMS::Key", "ARN": key} for key in KEYS]},
+    {"resources": []},
+    {"resources/0/ARN": KEY.replace("us-west-2", "us-east-1")},
+    {"requestParameters/encryptionContext/aws-crypto-public-key": REMOVED},
+]
+
+
+@given(worlds, how, st.data())
+def test_records_that_do_not_tell_key_or_message_never_bring_another_answer(
+    world: tuple[Build, ...], how: Any, data: st.DataObject
+) -> None:
+    log = log_of(world)
+    lost = data.draw(st.sets(st.sampled_from(sorted(log)), max_size=2))
+    kept = {name: document for name, document in log.items() if name not in lost}
+    for name in kept:
+        if not name.startswith("get") and data.draw(st.booleans()):
+            change(kept[name], data.draw(st.sampled_from(BLURRED)))
+    verdict = judged(world, parsed(kept), **how)
+    assert {clause.outcome for clause in verdict.clauses} <= allowed(world)
+
+
 UNRELATED: dict[str, dict[str, Any]] = {
     "another service's call": {"eventSource": "s3.amazonaws.com", "eventName": "GetObject"},
     "another call of KMS": {"eventName": "DescribeKey"},

@@ -16,8 +16,9 @@ Rules, by the names that the code uses:
 
 PROVED needs a tied Decrypt (*readable*) and a pair (*encrypted*) under the key. REFUTED needs that
 GetWorkflow names another key or none, or a pair under another key. All else is NOT_YET. Records get
-lost, and a verdict must outlive that: where GetWorkflow names no key ARN, a pair decides only if no
-other data key of the version was made at the same time.
+lost, and a verdict must outlive that of any two: where GetWorkflow names no key ARN, nothing is
+decided if another data key of the version was made at the same time. A record that does not count,
+because it is corrected or at odds with another or tells no key or message, may still be in the way.
 
 `claim` and `searched` are what the judge is given, `verdict` what it answers; `sound` and `tied`
 are the first two rules, `judge` the third and the weighing.

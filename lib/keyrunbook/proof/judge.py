@@ -8,7 +8,16 @@ from typing import Final
 
 from keyrunbook.proof.claim import KEY_ARN, NOT_READ, Claim
 from keyrunbook.proof.searched import Searched
-from keyrunbook.proof.sound import DECRYPT, GENERATE, candidate, message, order, unsound, when
+from keyrunbook.proof.sound import (
+    DECRYPT,
+    GENERATE,
+    candidate,
+    in_the_way,
+    message,
+    order,
+    unsound,
+    when,
+)
 from keyrunbook.proof.tied import tied_decrypts
 from keyrunbook.proof.verdict import Clause, Need, Outcome, Rejected, Verdict
 from keyrunbook.records import KMS, Record
@@ -31,14 +40,14 @@ def prove(records: Iterable[Record], claim: Claim, searched: Searched) -> Verdic
             sound.append(record)
         else:
             reasons[record.event_id] = reason
-    doubtful = [record for record in set_aside if candidate(record) and not unsound(record, claim)]
+    made = [r for r in (*given, *set_aside) if r.name == GENERATE and in_the_way(r, claim)]
     tied, need = tied_decrypts(sound, given, set_aside, claim, searched, reasons)
     found = _Found(
         claim,
         searched,
         generated=[record for record in sound if record.name == GENERATE],
         decrypts=[record for record in sound if record.name == DECRYPT],
-        doubtful=doubtful,
+        made=made,
         tied=tied,
         need=need,
     )
@@ -96,13 +105,16 @@ def _corrected(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the records show, before it is weighed against the claim."""
+    """What the records show, before it is weighed against the claim.
+
+    `generated` are the sound data keys, `made` those too that count for nothing.
+    """
 
     claim: Claim
     searched: Searched
     generated: list[Record]
     decrypts: list[Record]
-    doubtful: list[Record]
+    made: list[Record]
     tied: list[Record]
     need: Need
 
@@ -173,8 +185,7 @@ def _others_made(found: _Found, shown: Record) -> bool:
     Then one of the records that would tell the builds apart may be missing. Only GetWorkflow's own
     word, a key ARN, outweighs that: a wrong "no" is as bad as a wrong "yes".
     """
-    others = (*found.generated, *found.doubtful)
-    return any(other.name == GENERATE and message(other) != message(shown) for other in others)
+    return any(message(other) != message(shown) for other in found.made)
 
 
 _ALIAS_IS_TOO_LITTLE: Final = (

@@ -24,11 +24,22 @@ def order(record: Record) -> tuple[datetime, str]:
 
 def unsound(record: Record, claim: Claim) -> str | None:
     """Why a GenerateDataKey or Decrypt record cannot speak for this version, whatever its key."""
+    return _of_another(record, claim) or _no_message(record) or _unclear_key(record, claim)
+
+
+def in_the_way(record: Record, claim: Claim) -> bool:
+    """Whether a record speaks for this version, or would if it told its message and one key.
+
+    One that does not tell them counts for nothing, but another must not be taken for its like.
+    """
+    return candidate(record) and _of_another(record, claim) is None
+
+
+def _of_another(record: Record, claim: Claim) -> str | None:
     return (
         foreign_place(record, claim)
         or _not_served(record)
         or _other_context(record, claim)
-        or _unclear_key(record)
         or _wrong_time(record, claim)
     )
 
@@ -66,18 +77,32 @@ def _other_context(record: Record, claim: Claim) -> str | None:
         if found.lower() == claim.context_arn.lower():
             return f"the context's ARN {found} differs in letter case"
         return f"the encryption context is of {found}"
-    if not context.get(MESSAGE_KEY):
+    return None
+
+
+def _no_message(record: Record) -> str | None:
+    if not (record.encryption_context or {}).get(MESSAGE_KEY):
         return f"the encryption context has no {MESSAGE_KEY}, so it tells no messages apart"
     return None
 
 
-def _unclear_key(record: Record) -> str | None:
+def _unclear_key(record: Record, claim: Claim) -> str | None:
     if len(set(record.key_arns)) != 1:
         return "the record names no key" if not record.key_arns else "the record names several keys"
+    used = record.key_arns[0]
+    if KEY_ARN.fullmatch(used) is None:
+        return f"what the record names is no key: {used}"
+    if _partition_and_region(used) != _partition_and_region(claim.workflow_build_arn):
+        return f"the record names a key of another partition or Region: {used}"
     passed = record.key_id_as_passed
     if passed is not None and KEY_ARN.fullmatch(passed) and passed != record.key_arns[0]:
         return f"the record contradicts itself: asked for {passed}, used {record.key_arns[0]}"
     return None
+
+
+def _partition_and_region(arn: str) -> tuple[str, str]:
+    _, partition, _, region, *_ = arn.split(":")
+    return partition, region
 
 
 def _wrong_time(record: Record, claim: Claim) -> str | None:

@@ -9,9 +9,9 @@ from urllib.parse import unquote
 
 from keyrunbook.proof.claim import Claim, Read
 from keyrunbook.proof.searched import Searched
-from keyrunbook.proof.sound import DECRYPT, foreign_place, message, unsound
+from keyrunbook.proof.sound import DECRYPT, foreign_place, in_the_way, message
 from keyrunbook.proof.verdict import Need
-from keyrunbook.records import IMAGE_BUILDER, KMS, Record
+from keyrunbook.records import IMAGE_BUILDER, Record
 
 GET_WORKFLOW: Final = "GetWorkflow"
 
@@ -39,7 +39,7 @@ _ANY_WORKFLOW = re.compile(r"arn:[^:]+:imagebuilder:[^:]*:[^:]*:workflow/", re.I
 def tied_decrypts(
     sound: Sequence[Record],
     given: Sequence[Record],
-    at_odds: Sequence[Record],
+    set_aside: Sequence[Record],
     claim: Claim,
     searched: Searched,
     reasons: dict[str, str],
@@ -49,13 +49,9 @@ def tied_decrypts(
     Why each of the others is not is put into `reasons`. Also what would help if there is none.
     """
     reads = _reads(given, claim)
-    # Records that contradict each other count for nothing, but may still be in the way.
-    strangers = [r for r in (*given, *at_odds) if _may_read_another_build(r, claim)]
-    rivals = [
-        record
-        for record in (*sound, *at_odds)
-        if record.source == KMS and record.name == DECRYPT and not unsound(record, claim)
-    ]
+    # What was set aside counts for nothing, but may still be in the way.
+    strangers = [r for r in (*given, *set_aside) if _may_read_another_build(r, claim)]
+    rivals = [r for r in (*given, *set_aside) if r.name == DECRYPT and in_the_way(r, claim)]
     decrypts = [record for record in sound if record.name == DECRYPT]
     tied: list[Record] = []
     need = Need.WAIT if reads else Need.READ_AGAIN
