@@ -20,7 +20,7 @@ from keyrunbook.aws.refusals import explain
 from keyrunbook.aws.wait import Waited
 from keyrunbook.errors import RunbookError
 from keyrunbook.execution import direct
-from keyrunbook.findings import Findings
+from keyrunbook.findings import Finding, Findings
 from keyrunbook.proof import Verdict
 from keyrunbook.show.approving import Approving
 from keyrunbook.show.map import State
@@ -84,7 +84,9 @@ class StepBar:
         self._do.on_click(lambda _: self._carry_out(self._doing()))
         self._undo.on_click(lambda _: self._carry_out(lambda: self._command(_UNDO[run.step])))
         buttons = widgets.HBox([self._do, self._undo], layout=widgets.Layout(flex_flow="row wrap"))
-        how = widgets.HTML(f"<small>{escape(_HOW[run.step])}</small>")
+        how = widgets.HTML(
+            f'<small style="display:block;line-height:1.35">{escape(_HOW[run.step])}</small>'
+        )
         self.box = widgets.VBox([_html(run_banner(run)), buttons, how, self._said, self._shown])
         self._say_state()
 
@@ -136,10 +138,18 @@ class StepBar:
 
         run, lines = self._run, list[str]()
         more = {"run_id": run.run_id, "outputs_dir": str(run.folder.parent), "approve": None}
-        outcome, _ = direct.carry_out(command, run.parameters.model_copy(update=more), lines.append)
+        given = run.parameters.model_copy(update=more)
+        outcome, report = direct.carry_out(command, given, lines.append)
         style = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.35"
-        said = widgets.HTML(f'<pre style="{style}">{escape("".join(lines))}</pre>')
-        return _BY_COMMAND if outcome == direct.WAITS else "", [said]
+        waits = outcome == direct.WAITS
+        text = escape("\n".join(lines))
+        about = "What was found and planned, and what was changed"
+        opened = f"<details{' open' * waits}><summary>{about}</summary>"
+        said = widgets.HTML(f'{opened}<pre style="{style}">{text}</pre></details>')
+        if waits:
+            return _BY_COMMAND, [said]
+        found = Findings([Finding(**one) for one in report["findings"]])
+        return "", [_html(findings_table(found)), said]
 
     def _waiting(self, what: str) -> Callable[[Waited], None]:
         def show(waited: Waited) -> None:
