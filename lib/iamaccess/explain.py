@@ -50,7 +50,7 @@ LAYERS: Final[Mapping[str, str]] = {
 """The layers, by the names of the fields of `Policies`, as a person knows them."""
 _SETTLES: Final[Mapping[str, str]] = {
     "identity": "reading the identity policies of the principal, its groups' included",
-    "resource": "reading the key policy",
+    "resource": "reading the {resource}",
     "grants": "reading the key's grants",
     "boundary": "reading the permissions boundary",
     "session": "reading the session policy, if there is one",
@@ -146,14 +146,15 @@ def explain(request: Request, policies: Policies, decision: Decision) -> Explana
             *(case.unsure() if not known else ()),
             *(case.misses(read) if read.reason == "implicit_deny" else ()),
         ),
-        tuple(LAYERS[name] for name in _in_order(decision.not_given)) if known else (),
-        tuple(_settling(decision)),
+        tuple(_layers(decision.not_given, request.action)) if known else (),
+        tuple(_settling(decision, request.action)),
     )
 
 
-def _settling(decision: Decision) -> Iterator[str]:
+def _settling(decision: Decision, action: str) -> Iterator[str]:
     """What would turn UNKNOWN into an answer."""
-    yield from (_SETTLES[name] for name in _in_order(decision.unknown))
+    resource = _noun("resource", action)
+    yield from (_SETTLES[name].format(resource=resource) for name in _in_order(decision.unknown))
     if decision.unknown_keys:
         they = "they are" if len(decision.unknown_keys) > 1 else "it is"
         yield f"telling {_keys(decision)}, or that {they} absent"
@@ -167,9 +168,17 @@ def _keys(decision: Decision) -> str:
     return f"the condition key{'s' if len(keys) > 1 else ''} {_either(keys, 'and')}"
 
 
-def not_read(names: Collection[str]) -> str:
-    """Layers that were not given, by their names in `Policies`, as a person knows them."""
-    return ", ".join(LAYERS.get(name, name) for name in _in_order(names))
+def not_read(names: Collection[str], action: str = "kms:*") -> str:
+    """Layers that were not given, by their names in `Policies`, as a person knows them.
+
+    What the resource's policy is called is told by the action.
+    """
+    return ", ".join(_layers(names, action))
+
+
+def _layers(names: Collection[str], action: str) -> Iterator[str]:
+    called = {**LAYERS, "resource": _noun("resource", action)}
+    yield from (called.get(name, name) for name in _in_order(names))
 
 
 def _in_order(names: Collection[str]) -> list[str]:
@@ -247,7 +256,7 @@ class _Case:
         if (so_far := self._so_far(read)) is not None:
             told += f" ({so_far})"
         if decision.unknown:
-            told += f"; not read: {not_read(decision.unknown)}"
+            told += f"; not read: {not_read(decision.unknown, self.request.action)}"
         if decision.unknown_keys:
             told += f"; the request does not tell {_keys(decision)}"
         if decision.undocumented:

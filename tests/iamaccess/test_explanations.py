@@ -31,6 +31,7 @@ SESSION = Principal("session", f"arn:aws:sts::{ACCOUNT}:assumed-role/Builder/b",
 NAME = "kms:EncryptionContext:aws:imagebuilder:arn"
 PATTERN = f"arn:aws:imagebuilder:*:{ACCOUNT}:workflow/*"
 WORKFLOW = f"arn:aws:imagebuilder:us-west-2:{ACCOUNT}:workflow/build/x/1.0.0/*"
+COMPONENT = f"arn:aws:imagebuilder:us-west-2:{ACCOUNT}:component/x/1.0.0/*"
 SID = "Allow access to build images with encrypted workflow"
 
 USE = {
@@ -305,8 +306,59 @@ FOREIGN_ROOT = Principal("root", "arn:aws:iam::444455556666:root", "444455556666
         pytest.param(
             asked(WORKFLOW, action="s3:GetObject", resource=None, identity=FULL),
             "UNKNOWN: allowed by all that was read (identity policy 'FullAWSAccess', statement 1 "
-            "allows s3:GetObject); not read: key policy",
+            "allows s3:GetObject); not read: resource policy",
             id="allowed by what was read, the resource's policy not",
+        ),
+        pytest.param(
+            asked(
+                action="s3:GetObject",
+                resource=None,
+                identity=FULL,
+                boundary=policy("identity", "B", OWN),
+            ),
+            "UNKNOWN: not settled (the permissions boundary limits this principal, and does not "
+            "allow s3:GetObject); not read: resource policy",
+            id="limited by what was read, the resource's policy not",
+        ),
+        pytest.param(
+            asked(WORKFLOW, DELEGATES, identity=None),
+            "UNKNOWN: not settled (the key policy lets identity policies count (statement 'Allow "
+            "access for key administrators')); not read: identity policies",
+            id="delegated, the identity policies not read",
+        ),
+        pytest.param(
+            asked(COMPONENT, DELEGATES, **OWN_LAYER, grants=None),
+            "UNKNOWN: not settled (neither the key policy nor an identity policy allows "
+            "kms:Decrypt; the key policy lets identity policies count (statement 'Allow access for "
+            "key administrators')); not read: grants",
+            id="delegated, the grants not read",
+        ),
+        pytest.param(
+            asked(
+                WORKFLOW,
+                but(USE, Condition={"Bool": {"aws:MultiFactorAuthPresent": True}}),
+                but(OTHERS, Condition=AWAY),
+                absent=(),
+            ),
+            "UNKNOWN: not settled; the request does not tell the condition keys "
+            "aws:MultiFactorAuthPresent and aws:SourceIp",
+            id="two condition keys",
+        ),
+        pytest.param(
+            asked(who=Principal("service", "s3.amazonaws.com", None)),
+            "DENIED: no statement of the key policy allows kms:Decrypt to this principal",
+            id="a service",
+        ),
+        pytest.param(
+            asked(action="KMS:Decrypt"),
+            f"ALLOWED: key policy, statement {SID!r} allows KMS:Decrypt",
+            id="an action in other letter case",
+        ),
+        pytest.param(
+            asked(WORKFLOW, DELEGATES, identity=policy("identity", "", OWN)),
+            "ALLOWED: identity policy, statement 1 allows kms:Decrypt; the key policy lets identity"
+            " policies count (statement 'Allow access for key administrators')",
+            id="a policy without a name",
         ),
         pytest.param(
             asked(WORKFLOW, but(USE, Principal={"AWS": FOREIGN_ROOT.arn}), who=FOREIGN_ROOT),
@@ -322,6 +374,52 @@ FOREIGN_ROOT = Principal("root", "arn:aws:iam::444455556666:root", "444455556666
 )
 def test_what_was_read_comes_to(told: Explanation, sentence: str) -> None:
     assert str(told).splitlines()[0] == sentence
+
+
+def test_what_would_settle_two_keys() -> None:
+    told = asked(
+        WORKFLOW,
+        but(USE, Condition={"Bool": {"aws:MultiFactorAuthPresent": True}}),
+        but(OTHERS, Condition=AWAY),
+        absent=(),
+    )
+    assert told.settles == (
+        "telling the condition keys aws:MultiFactorAuthPresent and aws:SourceIp, or that they are "
+        "absent",
+    )
+
+
+@pytest.mark.parametrize("layer", ["service_control", "resource_control"])
+def test_a_control_policy_s_deny_that_may_apply_is_what_it_rests_on(layer: str) -> None:
+    control = policy(
+        "service_control" if layer == "service_control" else "resource_control",
+        "p-1",
+        *([] if layer == "resource_control" else [{**OWN, "Action": "*", "Condition": {}}]),
+        but(
+            OTHERS,
+            Condition=AWAY,
+            Principal="*" if layer == "resource_control" else None,
+        ),
+    )
+    told = asked(absent=(), **{layer: [FULL, control] if layer == "service_control" else [control]})
+    place = {"service_control": "SCP", "resource_control": "RCP"}[layer]
+    assert any(
+        str(miss).startswith(f"{place} 'p-1', statement 'No' (a Deny): ") for miss in told.misses
+    )
+
+
+def test_what_was_read_of_another_service_or_of_a_role_is_called_as_it_is() -> None:
+    of_s3 = asked(action="s3:GetObject", resource=None, identity=FULL)
+    assert of_s3.settles == ("reading the resource policy",)
+    of_sts = asked(action="sts:AssumeRole", resource=None, identity=FULL)
+    assert of_sts.settles == ("reading the trust policy",)
+    assert asked(WORKFLOW, OTHERS, grants=None).unread == ("grants",)
+    denied = asked(
+        action="s3:GetObject",
+        resource=None,
+        identity=policy("identity", "Own", but(OWN, Effect="Deny", Action="*", Condition=None)),
+    )
+    assert denied.unread == ("resource policy",)
 
 
 @pytest.mark.parametrize(
@@ -358,9 +456,6 @@ def test_what_cannot_be_said_of_an_element_rests_on(told: Explanation, end: str)
 
 
 # The nearest misses
-
-
-COMPONENT = f"arn:aws:imagebuilder:us-west-2:{ACCOUNT}:component/x/1.0.0/*"
 
 
 def nearest(told: Explanation) -> str:
@@ -541,6 +636,35 @@ def test_what_could_not_have_allowed_it_alone_is_no_miss() -> None:
     elsewhere = Grant("g-2", ROLE, frozenset({"Encrypt"}), None, None, KEY[:-1])
     assert asked(None, OTHERS, grants=(theirs, elsewhere)).misses == ()
     assert asked(WORKFLOW, but(OTHERS, Action="s3:*"), grants=(theirs, elsewhere)).misses == ()
+
+
+def test_a_deny_is_no_miss_and_between_accounts_only_one_side_is() -> None:
+    theirs = but(OTHERS, Action="kms:Sign")
+    assert [miss.statement.sid for miss in asked(COMPONENT, theirs, USE).misses] == [SID]
+    other = "444455556666"
+    stranger = Principal("user", f"arn:aws:iam::{other}:user/U", other)
+    for_them = but(USE, Principal={"AWS": other})
+    told = asked(WORKFLOW, for_them, but(USE, Sid="Role"), who=stranger, **{"identity": NEAR})
+    assert [miss.layer for miss in told.misses] == ["identity"]
+
+
+@pytest.mark.parametrize(
+    ("equals", "context", "near"),
+    [({"a": "b"}, {"a": "b", "c": "d"}, True), ({"a": "b"}, {"A": "b"}, False)],
+)
+def test_a_grant_for_exactly_another_context_is_near(
+    equals: dict[str, str], context: dict[str, str], near: bool
+) -> None:
+    grants = (Grant("g-1", ROLE, frozenset({"Decrypt"}), None, equals, KEY),)
+    layers = Policies((), (), grants, (), (), (), ())
+    pairs = {f"kms:EncryptionContext:{name}": value for name, value in context.items()}
+    request = Request(SESSION, "kms:Decrypt", KEY, pairs)
+    told = explain(request, layers, decide(request, layers))
+    says = [
+        "grant g-1: grantee and operation match; constraint encryptionContextEquals needs a=b, the "
+        "request has a=b and c=d"
+    ]
+    assert list(map(str, told.misses)) == (says if near else [])
 
 
 def test_a_statement_of_which_more_than_two_elements_fail_is_not_near() -> None:
