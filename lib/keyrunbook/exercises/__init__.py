@@ -22,7 +22,7 @@ from keyrunbook.exercises import (
 )
 from keyrunbook.exercises.account import fresh_account
 from keyrunbook.exercises.exercise import Exercise, Lesson
-from keyrunbook.show.errors import show_errors_as_messages
+from keyrunbook.show.errors import show_what_aws_said
 
 LESSONS: Final[MappingProxyType[str, Lesson[Any]]] = MappingProxyType(
     {
@@ -42,11 +42,11 @@ LESSONS: Final[MappingProxyType[str, Lesson[Any]]] = MappingProxyType(
 def open_exercise(name: str) -> Exercise[Any]:
     """Begin an exercise, by its notebook's name or number, in a fresh account of the sandbox.
 
-    From here on the notebook shows errors as one message. Raises ParameterError for an unknown
-    name, SandboxGone, Unreachable.
+    From here on the notebook shows what AWS refuses in AWS's words. Raises ParameterError for an
+    unknown name, SandboxGone, Unreachable.
     """
     found = [one for one in LESSONS if name in (one, one[:2])]
     if not found:
         raise ParameterError(f"There is no exercise {name!r}.", f"There are {', '.join(LESSONS)}.")
-    show_errors_as_messages()
+    show_what_aws_said()
     return Exercise(found[0], LESSONS[found[0]], fresh_account())

@@ -30,6 +30,21 @@ def show_errors_as_messages() -> Callable[[Run], None]:
     return opened.append
 
 
+def show_what_aws_said() -> None:
+    """From now on, a refusal shows in AWS's own words, in one line and without advice.
+
+    For who is to find out alone what to do. Outside of IPython nothing changes.
+    """
+    shell = _shell()
+    if shell is not None:
+        shell.set_custom_exc(
+            (ClientError,),
+            lambda shell, kind, error, trace, tb_offset=None: shell._showtraceback(
+                kind, error, [str(error)]
+            ),
+        )
+
+
 def _shell() -> Any:
     """The running IPython shell, or None (also where IPython is not installed)."""
     import sys

@@ -407,6 +407,23 @@ def test_a_shell_is_the_person_in_the_account_and_nothing_else_counts(on_sandbox
     assert arn == f"arn:aws:iam::{one.account.number}:user/Olga"
 
 
+def test_a_refusal_shows_in_aws_s_words_without_advice(on_sandbox: Sandbox) -> None:
+    cell = (
+        "from keyrunbook.exercises import open_exercise; one = open_exercise('03'); "
+        "one.client('kms').put_key_policy("
+        "KeyId=one.facts.key_arn, PolicyName='default', Policy=one.facts.proposed)"
+    )
+    program = (
+        "from IPython.core.interactiveshell import InteractiveShell as Shell; "
+        f"Shell.instance(history_manager=None).run_cell({cell!r})"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    (line,) = done.stdout.strip().splitlines()
+    assert line.startswith("An error occurred (MalformedPolicyDocumentException)")
+    assert "will not allow you to update the key policy" in line
+
+
 def test_what_is_gone_is_said_and_how_to_begin_anew(on_sandbox: Sandbox) -> None:
     one = open_exercise("01")
     one.client("imagebuilder").delete_workflow(workflowBuildVersionArn=one.facts.workflow_arn)
