@@ -108,7 +108,7 @@ def _open(requests: Sequence[Request], policies: Policies) -> Iterator[Path]:
         for p in key
     ]
     for own in policies.identity or ():
-        identity = [own, *(p for p in denies.identity or () if p.name != own.name)]
+        identity = [one if one is own else _denying(one) for one in policies.identity or ()]
         layers = replace(denies, identity=identity, resource=delegating)
         is_open, doubt = _allowed(requests, layers)
         if is_open or doubt:

@@ -84,6 +84,16 @@ def test_the_open_paths(situation: Read, found: list[tuple[str, str]]) -> None:
     assert [(one.kind, one.name) for one in paths.of_role(situation)] == found
 
 
+def test_policies_of_one_name_are_told_apart() -> None:
+    """A user's inline policy and one of its group's may have the same name."""
+    user = Principal("user", f"arn:aws:iam::{ACCOUNT}:user/ann", ACCOUNT, unique_id="AIDA1")
+    alone = read([ROOT], {"own": OWN}).policies
+    (forbids,) = read([ROOT], {"own": FORBIDS}).policies.identity or ()
+    assert paths.of_operator(Operator(user, KEY, alone)) == (Path(BY_OWN, "own"),)
+    both = replace(alone, identity=[*(alone.identity or ()), forbids])
+    assert paths.of_operator(Operator(user, KEY, both)) == ()
+
+
 def test_what_cannot_be_judged_may_be_open() -> None:
     doubtful = {**OURS, "Condition": {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}}
     (found,) = paths.of_role(read([ROOT, doubtful]))
