@@ -140,7 +140,9 @@ class Run:
             return static
         from keyrunbook.execution.stepbar import StepBar
 
-        shown, metadata = bundle(StepBar(self).box, **more)
+        bar = StepBar(self)
+        bar.follow()
+        shown, metadata = bundle(bar.box, **more)
         return {**shown, **static}, metadata
 
 

@@ -8,6 +8,7 @@ it needs.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Sequence
 from html import escape
@@ -18,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from keyrunbook.aws import approval
 from keyrunbook.aws.refusals import explain
 from keyrunbook.aws.wait import Waited
-from keyrunbook.errors import RunbookError
+from keyrunbook.errors import LedgerDamaged, RunbookError
 from keyrunbook.execution import direct
 from keyrunbook.findings import Finding, Findings
 from keyrunbook.proof import Verdict
@@ -63,6 +64,8 @@ _BY_COMMAND: Final = "? Waits for approval: the command that applies it is below
 _CLASS: Final = "jp-RenderedHTMLCommon"
 """JupyterLab's look of tables."""
 
+_following: list[Callable[[object], None]] = []
+"""What is called after each cell of this notebook: of its newest bar."""
 Outcome = tuple[str, Sequence[Any]]
 """Words for the bar, and what is shown below it."""
 
@@ -99,6 +102,20 @@ class StepBar:
         minded = [f"Mind: {one}." for one in standing.told(entries, run.run_id, run.folder.parent)]
         words = [before, f"{run.step}: {found.state.value}.", found.why, *minded]
         self._said.value = status(" ".join(filter(None, words)))
+
+    def follow(self) -> None:
+        """Say again how the step stands after each cell that runs, in place of an earlier bar."""
+        from IPython import get_ipython
+
+        if (shell := get_ipython()) is not None:
+            for earlier in _following:
+                shell.events.unregister("post_run_cell", earlier)
+            _following[:] = [self._cell_has_run]
+            shell.events.register("post_run_cell", self._cell_has_run)
+
+    def _cell_has_run(self, _: object) -> None:
+        with contextlib.suppress(LedgerDamaged):  # told by the cell that needs it
+            self._say_state()
 
     def _doing(self) -> Callable[[], Outcome]:
         command = _DO.get(self._run.step)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from IPython.core.events import EventManager, available_events
 from jobs import Job
 from keyrunbook.execution.stepbar import StepBar
 from keyrunbook.session import Run
@@ -101,3 +103,18 @@ def test_a_live_front_end_shows_the_bar_with_the_run(
     shown, _ = run._repr_mimebundle_()
     assert shown.keys() - static.keys() == {"application/vnd.jupyter.widget-view+json"}
     assert run.at("05_revoke")._repr_mimebundle_().keys() == static.keys()
+
+
+def test_the_bar_follows_what_the_cells_do(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And only the newest bar of a notebook does."""
+    monkeypatch.setattr("keyrunbook.execution.stepbar._following", [])
+    shell = SimpleNamespace(events=EventManager(None, available_events))
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    run = job.open("01")
+    bars = [StepBar(run), StepBar(run)]
+    for bar in bars:
+        bar.follow()
+    run.done()
+    shell.events.trigger("post_run_cell", None)
+    said = [bar.box.children[3].value for bar in bars]
+    assert ["✓ done" in one for one in said] == [False, True]
