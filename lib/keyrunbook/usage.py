@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from keyrunbook.findings import Finding, Status
-from keyrunbook.proof import ARN_KEY, DECRYPT, GENERATE, WORTH_WAITING, Searched
+from keyrunbook.proof import ARN_KEY, DECRYPT, GENERATE, WORTH_WAITING, Searched, joined
 from keyrunbook.records import KMS, Record
 
 OPERATIONS: Final = (
@@ -273,19 +273,13 @@ def _reach(searched: Searched) -> Iterator[str]:
 
 
 def _windows(searched: Searched, name: str) -> tuple[tuple[datetime, datetime], ...]:
-    joined: list[tuple[datetime, datetime]] = []
-    asked = sorted(
+    asked = (
         (span.since, min(span.until, searched.at))
         for span in searched.spans
         if span not in searched.incomplete
         and span.value in (None, name if span.attribute == "EventName" else KMS)
     )
-    for since, until in asked:
-        if joined and since <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], until)
-        elif since <= until:
-            joined.append((since, until))
-    return tuple(joined)
+    return tuple(joined((since, until) for since, until in asked if since <= until))
 
 
 def _when(time: datetime) -> str:

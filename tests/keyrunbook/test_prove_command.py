@@ -474,6 +474,7 @@ def test_without_permission_for_getworkflow_it_says_which_clauses_stay_open(
     assert told["claim"]["get_workflow"] == "not read"
     assert told["notes"][0] == "Where GetWorkflow was asked: not AWS's endpoint."
     assert "AWS refused GetWorkflow: AccessDenied" in told["notes"][1]
+    assert "action. So which key the workflow names is not known." in told["notes"][1]
     for clause in told["verdict"]["clauses"]:
         assert "GetWorkflow could not be asked which key" in clause["reason"]
 

@@ -150,7 +150,8 @@ def carry_out(
         except AwsRefused as error:
             if error.code not in _DENIED:
                 raise
-            notes.append(f"{error.what} So which key the workflow names is not known.")
+            what = error.what.rstrip(".")
+            notes.append(f"{what}. So which key the workflow names is not known.")
     subject = subject._replace(claim=claim)
     if question.kind == "lookup":
         verdict = _looked_up(question, parameters, subject, watch)

@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from keyrunbook.logs.names import LogName, log_name
+from keyrunbook.proof import joined
 
 SIGNED_BY: Final = "SHA256withRSA"
 HASHED_BY: Final = "SHA-256"
@@ -311,7 +312,7 @@ class _Check:
             tuple(dict.fromkeys(self.unchecked)),
             tuple(sorted(good)),
             len(self.proven),
-            tuple(_joined(spans)),
+            tuple(joined(spans)),
         )
 
     def _chain(self, chain: Sequence[_Digest]) -> list[tuple[datetime, datetime]]:
@@ -465,13 +466,3 @@ class _Check:
             and (self.since is None or known.delivered >= self.since)
             and (self.until is None or known.delivered <= self.until)
         )
-
-
-def _joined(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
-    joined: list[tuple[datetime, datetime]] = []
-    for since, until in sorted(spans):
-        if joined and since <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], until)
-        else:
-            joined.append((since, until))
-    return joined

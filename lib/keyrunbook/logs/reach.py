@@ -17,7 +17,7 @@ from typing import Final
 from keyrunbook.errors import ParameterError
 from keyrunbook.logs.names import LogName, log_name
 from keyrunbook.logs.scan import Scanned
-from keyrunbook.proof import Claim, Searched, Span
+from keyrunbook.proof import Claim, Searched, Span, joined
 from keyrunbook.records import MalformedRecord, Record
 
 LATE: Final = timedelta(days=1)
@@ -233,7 +233,7 @@ def _spans(
     if until > held[1]:
         lacking.append((max(held[1], since), until))
         reasons.append(f"The files hold nothing from after {held[1].isoformat()}.")
-    gone = _joined(piece for piece in lacking if piece is not None)
+    gone = joined(piece for piece in lacking if piece is not None)
     kept = tuple(Span("EventName", None, *piece) for piece in _without(since, until, gone))
     incomplete = tuple(Span("EventName", None, *piece) for piece in gone)
     spans = tuple(sorted((*kept, *incomplete), key=lambda span: (span.since, span.until)))
@@ -243,16 +243,6 @@ def _spans(
 def _cut(piece: Time, since: datetime, until: datetime) -> Time | None:
     begin, end = max(piece[0], since), min(piece[1], until)
     return (begin, end) if begin <= end else None
-
-
-def _joined(pieces: Iterable[Time]) -> list[Time]:
-    joined: list[Time] = []
-    for begin, end in sorted(pieces):
-        if joined and begin <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((begin, end))
-    return joined
 
 
 def _without(since: datetime, until: datetime, gone: Sequence[Time]) -> Iterator[Time]:

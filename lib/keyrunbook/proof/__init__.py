@@ -39,7 +39,7 @@ from keyrunbook.proof.claim import (
     Unread,
 )
 from keyrunbook.proof.judge import prove
-from keyrunbook.proof.searched import Attribute, Searched, Span, spans_for
+from keyrunbook.proof.searched import Attribute, Searched, Span, joined, spans_for
 from keyrunbook.proof.sound import ARN_KEY, DECRYPT, GENERATE, MESSAGE_KEY
 from keyrunbook.proof.tied import GET_WORKFLOW, READERS
 from keyrunbook.proof.verdict import Caller, Clause, Need, Outcome, Rejected, Verdict
@@ -66,6 +66,7 @@ __all__ = [
     "Span",
     "Unread",
     "Verdict",
+    "joined",
     "prove",
     "spans_for",
 ]

@@ -97,19 +97,18 @@ def spans_for(claim: Claim) -> tuple[Span, ...]:
     made = not claim.only_readable or by_alias
     creation = [(claim.created - skew, claim.created + skew)] if made else []
     return (
-        *(Span("EventName", GENERATE, *window) for window in _joined(creation)),
-        *(Span("EventName", DECRYPT, *window) for window in _joined(reads)),
-        *(Span("EventSource", IMAGE_BUILDER, *window) for window in _joined(owners)),
+        *(Span("EventName", GENERATE, *window) for window in joined(creation)),
+        *(Span("EventName", DECRYPT, *window) for window in joined(reads)),
+        *(Span("EventSource", IMAGE_BUILDER, *window) for window in joined(owners)),
     )
 
 
-def _joined(
-    windows: Iterable[tuple[datetime, datetime]],
-) -> list[tuple[datetime, datetime]]:
-    joined: list[tuple[datetime, datetime]] = []
+def joined(windows: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """The times in order, those that touch or overlap as one; each is a begin and an end."""
+    found: list[tuple[datetime, datetime]] = []
     for since, until in sorted(windows):
-        if joined and since <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], until)
+        if found and since <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], until)
         else:
-            joined.append((since, until))
-    return joined
+            found.append((since, until))
+    return found
