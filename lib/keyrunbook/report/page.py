@@ -20,7 +20,6 @@ BEGINNING: Final = '<!doctype html>\n<html lang="en" data-made-by="runbook repor
 
 def html(report: Report) -> str:
     """The page, whole."""
-    # Unlike other pages' it has no extension that would tell Jinja to escape.
     pages = Environment(
         loader=PackageLoader("keyrunbook.report", "."),
         autoescape=True,
