@@ -48,7 +48,8 @@ test-docs: docs  ## the same, twice: links, nothing from the network, both build
 	@$(VENV_PYTHON) docs/check.py build/site build/site-again
 
 test-browser: $(BROWSER_STAMP) docs  ## the notebooks, the report and the site, in a real browser
-	@PYTHONPATH=$(CURDIR)/$(BROWSER_PACKAGES) $(VENV_PYTHON) -m pytest tests/browser $(ARGS)
+	@PYTHONPATH=$(CURDIR)/$(BROWSER_PACKAGES) $(VENV_PYTHON) -m pytest tests/browser \
+	    -n 2 --dist loadgroup $(ARGS)
 
 notebooks: $(STAMP)  ## make the notebooks' committed outputs again
 	@$(VENV_PYTHON) -m keyrunbook.execution.reference $(ARGS)

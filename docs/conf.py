@@ -41,6 +41,7 @@ html_title = "keyrunbook"
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"  # without one a browser asks for /favicon.ico
 html_show_sourcelink = False
 html_copy_source = False
 html_context = {"default_mode": "auto"}

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 from in_browser import Watched
-from playwright.sync_api import Browser, Page, sync_playwright
+from keyrunbook import policies, sandboxes
+from keyrunbook.aws.clients import sandbox_clients
+from keyrunbook.sandboxes import Handoff
+from looks import HEIGHT, WIDE, Looks
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from served_lab import Lab, copy_of_the_project
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -30,7 +34,10 @@ FLAGS = (
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
-WIDE = {"width": 1280, "height": 900}
+PATIENCE_MS = 30_000
+"""How long a state is waited for, on a machine that is busy."""
+EVENT_DELAY_S = 5.0
+"""How late records come in what stands for AWS: long enough for a person to see the wait."""
 
 
 def chromium() -> str | None:
@@ -48,9 +55,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say in one line what is missing."""
+    expect.set_options(timeout=PATIENCE_MS)
     if chromium() is None:
         chosen = os.environ.get("CHROME")
         raise pytest.UsageError(f"CHROME={chosen} is no program" if chosen else NO_CHROMIUM)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes, one has the only JupyterLab."""
+    for item in items:
+        group = "lab" if "lab" in getattr(item, "fixturenames", ()) else "pages"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +85,36 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(project: Path) -> Iterator[Lab]:
-    """JupyterLab beside a sandbox, for all tests."""
-    served = Lab(project, project / "outputs")
+def looks(request: pytest.FixtureRequest) -> Looks:
+    """Judges pages in both themes and in a narrow window; keeps pictures where they are wanted."""
+    folder = request.config.getoption("--screenshots")
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    return Looks(folder)
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Handoff]:
+    """What stands for AWS: another sandbox, with the execution role and a late CloudTrail."""
+    with sandboxes.start_private("--event-delay", str(EVENT_DELAY_S)) as own:
+        handoff = own.ready()
+        trust = policies.to_text(policies.trust_policy(handoff.account))
+        iam = sandbox_clients(handoff)("iam")
+        iam.create_role(RoleName="ImageBuilderExecutionRole", AssumeRolePolicyDocument=trust)
+        yield handoff
+
+
+@pytest.fixture(scope="session")
+def served(project: Path, aws: Handoff) -> Iterator[Lab]:
+    """JupyterLab beside its own sandbox, for all tests; the environment leads to `aws`."""
+    served = Lab(
+        project,
+        project / "outputs",
+        AWS_ENDPOINT_URL=aws.endpoint_url,
+        AWS_ACCESS_KEY_ID=aws.access_key_id,
+        AWS_SECRET_ACCESS_KEY=aws.secret_access_key,
+        AWS_DEFAULT_REGION=aws.region,
+    )
     served.start()
     yield served
     served.end()
@@ -105,12 +148,14 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture
-def page(
-    browser: Browser, lab: Lab, watched: Watched, request: pytest.FixtureRequest, tmp_path: Path
+def bare_page(
+    browser: Browser, watched: Watched, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Page]:
     """A page in a browser that knows nothing yet; of a test that failed there is a picture."""
-    context = browser.new_context(viewport=WIDE, reduced_motion="reduce")
-    context.set_default_timeout(20_000)
+    context = browser.new_context(
+        viewport={"width": WIDE, "height": HEIGHT}, color_scheme="light", reduced_motion="reduce"
+    )
+    context.set_default_timeout(PATIENCE_MS)
     opened = context.new_page()
     watched.watch(opened)
     yield opened
@@ -120,3 +165,9 @@ def page(
     context.close()
     assert watched.left == [], "asked of other machines"
     assert watched.errors == [], "errors in the browser's console"
+
+
+@pytest.fixture
+def page(lab: Lab, bare_page: Page) -> Page:
+    """The same, for JupyterLab, which goes on when the page is closed."""
+    return bare_page

@@ -21,9 +21,9 @@ RUN_S = 60.0
 MOST_TABS = 80
 """How often Tab may have to be pressed: more is no way to work."""
 
-_FOCUSED = """([tag, text]) => {
+_FOCUSED = """([tag, texts]) => {
   const focused = document.activeElement;
-  return focused.matches(tag) && focused.textContent.trim() === text;
+  return focused.matches(tag) && texts.includes(focused.textContent.trim());
 }"""
 _BLANK = "prompts => prompts.forEach(prompt => prompt.textContent = '')"
 _ENDED = r"""() => {
@@ -107,6 +107,29 @@ class Notebook:
         status = self.panel.locator(".jp-Notebook-ExecutionIndicator")
         expect(status).to_have_attribute("data-status", "idle", timeout=30_000)
 
+    def field(self, label: str) -> Locator:
+        """A field of its forms."""
+        return self.outputs.get_by_label(label, exact=True)
+
+    def run_until(self, sight: Locator) -> None:
+        """Run cell after cell from the top by Shift+Enter, until something is in sight."""
+        self.panel.locator(".jp-Cell").first.click()
+        self.page.keyboard.press("Escape")
+        for _ in range(self.panel.locator(".jp-Cell").count()):
+            self.page.keyboard.press("Shift+Enter")
+            self.idle()
+            if sight.is_visible():
+                return
+        expect(sight).to_be_visible()
+
+    def write(self, cell: str, code: str) -> None:
+        """Type code into the cell that begins with a text, in place of it, and run it."""
+        self.panel.locator(".jp-CodeCell").filter(has_text=cell).locator(".cm-content").click()
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.insert_text(code)
+        self.page.keyboard.press("Control+Enter")
+        self.idle()
+
     @contextmanager
     def running(self, timeout_s: float = RUN_S) -> Iterator[None]:
         """Begin to run all cells inside; at the end every cell has run, or one has failed."""
@@ -127,27 +150,28 @@ class Notebook:
 
     def follow(self, name: str) -> Notebook:
         """Go to another notebook by the last link to it, with the mouse."""
-        self.panel.get_by_role("link", name=name, exact=True).last.click()
+        named = re.compile(rf"^{re.escape(name.removesuffix('.ipynb'))}(\.ipynb)?$")
+        self.panel.get_by_role("link", name=named).last.click()
         return shown(self.page, name)
 
     def follow_by_keyboard(self, name: str) -> Notebook:
         """The same by keyboard: Tab goes from link to link."""
-        self.tab_to("a", name)
+        self.tab_to("a", name, name.removesuffix(".ipynb"))
         self.page.keyboard.press("Enter")
         return shown(self.page, name)
 
-    def tab_to(self, tag: str, text: str) -> None:
-        """Press Tab until what has this text has the focus."""
+    def tab_to(self, tag: str, *texts: str) -> None:
+        """Press Tab until what has one of these texts has the focus."""
         for _ in range(MOST_TABS):
             self.page.keyboard.press("Tab")
-            if self.page.evaluate(_FOCUSED, [tag, text]):
+            if self.page.evaluate(_FOCUSED, [tag, texts]):
                 return
-        raise AssertionError(f"{self.name}: no Tab leads to {text!r}")
+        raise AssertionError(f"{self.name}: no Tab leads to {texts[0]!r}")
 
     def restart(self) -> None:
         """A fresh kernel with nothing in it, and no outputs, with the mouse."""
         self.menu("Kernel", "Restart Kernel and Clear Outputs of All Cells…")
-        self.page.get_by_role("dialog").get_by_role("button", name="Restart").click()
+        self.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
         expect(self.outputs).to_have_count(0)
         self.idle()
 

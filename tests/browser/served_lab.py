@@ -23,10 +23,17 @@ ADDRESS = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d+/\S*token=\w+")
 NOT_COPIED = shutil.ignore_patterns(".ipynb_checkpoints", "*.egg-info")
 
 
+RUNBOOK = Path(sys.executable).with_name("runbook")
+THEMES = "@jupyterlab/apputils-extension/themes.jupyterlab-settings"
+
+
 def copy_of_the_project(folder: Path) -> Path:
-    """The packages and the notebooks, as they lie in the project."""
+    """The packages and the notebooks of the project; JupyterLab takes the system's theme."""
     for name in ("lib", "notebooks"):
         shutil.copytree(project_dir() / name, folder / name, ignore=NOT_COPIED)
+    settings = folder / "settings" / THEMES
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"adaptive-theme": true}', encoding="utf-8")
     return folder
 
 
@@ -58,10 +65,9 @@ class Lab:
             "JUPYTERLAB_WORKSPACES_DIR": str(self._project / "workspaces"),
             "IPYTHONDIR": str(self._project / "ipython"),
         }
-        words = [Path(sys.executable).with_name("runbook"), "lab", "--no-browser"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*words, "--outputs", self.outputs],
+                [RUNBOOK, "lab", "--no-browser", "--outputs", self.outputs],
                 cwd=self._project,
                 env={**os.environ, **own, **self._environment},
                 stdout=log,
@@ -91,6 +97,7 @@ class Lab:
         with ThreadPoolExecutor() as at_once:
             list(at_once.map(shut_down, json.load(urlopen(Request(kernels, headers=own)))))
         shutil.rmtree(self._project / "workspaces", ignore_errors=True)
+        (self.outputs / ".current").unlink(missing_ok=True)
         for run in self.outputs.glob("*/ledger.jsonl"):
             shutil.rmtree(run.parent)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from in_browser import Notebook, entered
 from keyrunbook.steps import STEPS
+from looks import OUR_OUTPUTS, Looks
 from playwright.sync_api import Page, expect
-from served_lab import Lab
+from served_lab import RUNBOOK, Lab
 
 pytestmark = pytest.mark.e2e
 
 
-def test_with_the_mouse_alone(page: Page, lab: Lab) -> None:
+def test_with_the_mouse_alone(page: Page, lab: Lab, looks: Looks) -> None:
     notebook = start = entered(page, lab.address)
     start.run_all()
     start.button("Start a new run").click()
@@ -20,9 +23,15 @@ def test_with_the_mouse_alone(page: Page, lab: Lab) -> None:
         notebook = notebook.follow(f"{step}.ipynb")
         notebook.run_all()
         done(notebook)
+        looks.check(page, step, OUR_OUTPUTS)
     map_again = notebook.follow("start.ipynb")
     map_again.button("Look again").click()
     expect(map_again.output_with("06_clean_up").get_by_text("✓ done")).to_have_count(len(STEPS))
+    looks.check(page, "start", OUR_OUTPUTS)
+    (run,) = [ledger.parent for ledger in lab.outputs.glob("*/ledger.jsonl")]
+    subprocess.run([*(RUNBOOK, "report", run.name), *("--outputs", lab.outputs)], check=True)
+    page.goto((run / "report.html").as_uri())
+    looks.check(page, "report")
 
 
 def test_by_keyboard_alone(page: Page, lab: Lab) -> None:

@@ -17,7 +17,7 @@ from iamaccess import Outcome
 from keyrunbook import wording
 from keyrunbook.access import told
 from keyrunbook.plan import POLICIES
-from keyrunbook.show.tables import SIGNS, Table, matrix_note, matrix_table
+from keyrunbook.show.tables import SIGNS, Table, matrix_note, matrix_table, scrolling
 
 if TYPE_CHECKING:
     from keyrunbook.access import Cell, Matrix
@@ -64,11 +64,15 @@ class MatrixView:
             + "</tr>"
             for principal, what in rows
         )
-        caption = f'<caption style="{_CELL};font-weight:bold">Who may use the key</caption>'
+        title = "Who may use the key"
+        caption = f'<caption style="{_CELL};font-weight:bold">{title}</caption>'
         reasons = matrix_table(self.matrix).html()
+        table = (
+            f'<table style="margin-left:0">\n{caption}\n'
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+        )
         return (
-            f'<div style="overflow-x:auto"><table style="margin-left:0">\n{caption}\n'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
+            f"{scrolling(title, table)}"
             f"<p>{escape(matrix_note(self.matrix))}</p>"
             f"<details><summary>Why: the reason for each answer</summary>{reasons}</details>"
         )

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from keyrunbook.show.card import BLUE, GREEN, GREY, INK
-from keyrunbook.show.tables import Table
+from keyrunbook.show.tables import Table, scrolling
 
 
 class State(Enum):
@@ -123,12 +123,11 @@ class Map:
         html = _NOTEBOOK.sub(r'<a href="\1.ipynb">\1</a>', table.html())
         about = "".join(f"<p>{escape(one)}</p>" for one in self.about)
         image = (
-            f'<div style="overflow-x:auto;margin-bottom:1em"><img alt="{escape(self.words())}" '
-            f'src="data:image/svg+xml,{quote(self.svg())}" '
-            'style="width:100%;min-width:30em;max-width:46em;border-radius:6px"></div>'
+            f'<img alt="{escape(self.words())}" src="data:image/svg+xml,{quote(self.svg())}" '
+            'style="width:100%;min-width:30em;max-width:46em;border-radius:6px">'
         )
         text = "\n\n".join([self.words(), table.text(), *self.about])
-        return {"text/plain": text, "text/html": f"{image}{html}{about}"}
+        return {"text/plain": text, "text/html": f"{scrolling('The map', image)}{html}{about}"}
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return self.mimebundle()

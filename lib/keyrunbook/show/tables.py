@@ -53,6 +53,15 @@ LONGEST, _LINE = 28, 40
 """Characters up to which a word, and a line of a document, is not broken."""
 
 
+def scrolling(label: str, html: str) -> str:
+    """HTML that scrolls where the window is narrow, by keyboard too: Tab gets there.
+
+    Source: https://dequeuniversity.com/rules/axe/4.10/scrollable-region-focusable
+    """
+    how = f'tabindex="0" role="group" aria-label="{escape(label)}"'
+    return f'<div style="overflow-x:auto" {how}>{html}</div>'
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A caption, column names, and rows of text."""
@@ -83,10 +92,11 @@ class Table:
         body = "\n".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in rows)
         caption = f'<caption style="{_ALIGN};font-weight:bold">{escape(self.caption)}</caption>'
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
-        return (
-            f'<div style="overflow-x:auto"><table style="margin-left:0">\n{caption}\n'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>{note}"
+        table = (
+            f'<table style="margin-left:0">\n{caption}\n'
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
         )
+        return scrolling(self.caption, table) + note
 
     def text(self) -> str:
         """The table as text: a row a paragraph, its first column in front."""

@@ -249,7 +249,7 @@ def test_a_document_is_not_cut_off() -> None:
     html = Table("x", ("document",), [("{\n}",)]).html()
     [style] = re.findall(r'<pre style="([^"]*)"', html)
     assert "white-space:pre-wrap;overflow-wrap:anywhere" in style
-    assert html.startswith('<div style="overflow-x:auto">')
+    assert html.startswith('<div style="overflow-x:auto" tabindex="0" role="group" aria-label="x">')
 
 
 SHOWN_IN_IPYTHON = """
