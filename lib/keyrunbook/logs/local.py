@@ -93,9 +93,13 @@ def search(
 
 def _left_out(files: Files, kept: int) -> Iterator[str]:
     if left := len(files.logs) - kept:
-        yield f"{left} log files were not read: by their names, of other accounts, Regions or times"
+        yield f"{_were(left, 'log')} not read: by the name, of another account, Region or time"
     if files.others:
-        yield f"{len(files.others)} other files were not read, {files.others[0]} among them"
+        yield f"{_were(len(files.others), 'other')} not read, {files.others[0]} among them"
+
+
+def _were(number: int, kind: str) -> str:
+    return f"1 {kind} file was" if number == 1 else f"{number} {kind} files were"
 
 
 MakeScanner = Callable[[], Scanner]

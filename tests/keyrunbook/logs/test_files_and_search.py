@@ -287,7 +287,7 @@ def test_files_that_cannot_hold_what_is_wanted_are_left_out_and_told(tmp_path: P
     found = search([tmp_path], wanted)
     assert (found.files, found.searched.malformed) == (1, ())
     assert any("4 log files were not read" in note for note in found.notes)
-    assert any("1 other files were not read" in note for note in found.notes)
+    assert any("1 other file was not read" in note for note in found.notes)
     assert outcome(found) is Outcome.PROVED
 
 
