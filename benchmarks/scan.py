@@ -293,7 +293,7 @@ def table(title: str, logs: Logs, measured: list[Contender]) -> str:
     lines = [
         f"{title} has a hit ({len(logs.files)} files, {size:.1f} GB of text):",
         "",
-        "| | GB/s | of the floor | search is faster | GB a processor's second | of the floor "
+        "| tool | GB/s | of the floor | search is faster | GB a processor's second | of the floor "
         "| largest process |",
         "|---|---|---|---|---|---|---|",
     ]
