@@ -25,7 +25,10 @@ FILES = {
         "tests/browser/requirements.txt",
     )
 }
-"""What the site and the browser need lies apart: where both pin a package, `pins` has that of requirements.txt."""
+"""What the site and the browser need lies apart.
+
+Where two files pin a package, `pins` has that of requirements.txt.
+"""
 PINNED_LINES = [
     line
     for text in FILES.values()

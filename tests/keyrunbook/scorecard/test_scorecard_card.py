@@ -79,9 +79,7 @@ def test_the_picture_says_in_words_what_it_shows_and_whom_was_asked() -> None:
 
 
 def test_chips_do_not_lie_on_each_other_and_hold_their_words() -> None:
-    drawn = ElementTree.fromstring(
-        picture(judge(BAD, "account 111122223333, us-west-2 <&>")).svg()
-    )
+    drawn = ElementTree.fromstring(picture(judge(BAD, "account 111122223333, us-west-2 <&>")).svg())
     _, _, width, height = map(float, drawn.attrib["viewBox"].split())
     chips = [
         [float(rect.attrib[name]) for name in ("x", "y", "width", "height")]
