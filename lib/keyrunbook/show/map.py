@@ -29,11 +29,12 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """A step, how it stands, and why: "" where the state says it all."""
+    """A step, how it stands, and why: "" where the state says it all; the verdict, where it has."""
 
     step: str
     state: State
     why: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Map:
 
     def words(self) -> str:
         """The picture, for who does not see it."""
-        places = " → ".join(f"{one.name} ({self._state(one).value})" for one in _WAY)
+        places = " → ".join(f"{one.name} ({self._said(one)})" for one in _WAY)
         return f"The way of the data: {places}."
 
     def svg(self) -> str:
@@ -97,7 +98,8 @@ class Map:
         parts = [_label(_GAP, 22, self.title, 14, bold=True)]
         for at, place in enumerate(_WAY):
             x, y = _corner(at)
-            parts += [_box(x, y, place, self._state(place)), _arrow(at)]
+            what = self._verdict(place) or place.what
+            parts += [_box(x, y, place, what, self._of(place).state), _arrow(at)]
         below = _corner(len(_WAY) - 1)[1] + _HEIGHT + 24
         parts.append(
             _label(_GAP, below, self._after("05", "takes access away, and gives it back"), 12)
@@ -109,8 +111,15 @@ class Map:
             f'<rect width="100%" height="100%" rx="6" fill="white"/>{"".join(parts)}</svg>'
         )
 
-    def _state(self, place: _Place) -> State:
-        return next(one.state for one in self.steps if one.step.startswith(place.step))
+    def _of(self, place: _Place) -> StepState:
+        return next(one for one in self.steps if one.step.startswith(place.step))
+
+    def _verdict(self, place: _Place) -> str:
+        """What the proof came to, at the end of the way: done is not yet proved."""
+        return self._of(place).verdict if place is _WAY[-1] else ""
+
+    def _said(self, place: _Place) -> str:
+        return ": ".join(filter(None, (self._of(place).state.value, self._verdict(place))))
 
     def _after(self, number: str, does: str) -> str:
         """A step beside the way, in words."""
@@ -141,13 +150,13 @@ def _corner(at: int) -> tuple[int, int]:
     return _GAP + column * (_WIDTH + _GAP), _TOP + row * (_HEIGHT + _GAP)
 
 
-def _box(x: int, y: int, place: _Place, state: State) -> str:
+def _box(x: int, y: int, place: _Place, what: str, state: State) -> str:
     middle = x + _WIDTH // 2
     frame = f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="8" fill="white"'
     return (
         f"{frame} {_FRAMES[state]}/>"
         + _label(middle, y + 22, place.name, 15, bold=True, middle=True)
-        + _label(middle, y + 41, place.what, 11.5, middle=True)
+        + _label(middle, y + 41, what, 11.5, middle=True)
         + _label(middle, y + 61, f"{place.step} {state.value}", 13, middle=True)
     )
 

@@ -41,8 +41,9 @@ def _state(
 ) -> StepState:
     needed = NEEDS[step]
     if step in done:
-        verdict = verdicts[-1] if step == _PROOF and verdicts else ""
-        return StepState(step, State.DONE, f"The verdict is {verdict}." if verdict else "")
+        if step == _PROOF and verdicts:
+            return StepState(step, State.DONE, f"The verdict is {verdicts[-1]}.", verdicts[-1])
+        return StepState(step, State.DONE)
     if STEPS[-1] in done:
         return StepState(step, State.BLOCKED, _FINISHED)
     if elsewhere:

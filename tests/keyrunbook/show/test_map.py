@@ -86,6 +86,13 @@ def test_the_picture_the_words_and_the_table_say_the_same() -> None:
     assert any(text and text.startswith("05 – blocked: takes access away") for text in texts)
 
 
+def test_the_end_of_the_way_says_the_verdict_not_that_somebody_asked() -> None:
+    shown = Map("x", states([*done("03", "04"), verdict("REFUTED")]))
+    assert shown.words().endswith("CloudTrail (✓ done) → verdict (✓ done: REFUTED).")
+    assert ">REFUTED<" in shown.svg()
+    assert "PROVED, or why not" not in shown.svg()
+
+
 def test_each_step_has_a_link_to_its_notebook() -> None:
     links = re.findall(r'<a href="([^"]+)">([^<]+)</a>', MAP.mimebundle()["text/html"])
     assert links == [(f"{step}.ipynb", step) for step in STEPS]
