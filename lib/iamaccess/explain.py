@@ -479,18 +479,17 @@ class _Case:
                 "grant", place, ref, ("grantee",), (Mismatch("operation", needs, (operation,)),)
             )
             return
-        has = _pairs(self.facts.encryption_context())
+        sent = self.facts.encryption_context()
         for name, wanted in (
             ("encryptionContextEquals", grant.encryption_context_equals),
             ("encryptionContextSubset", grant.encryption_context_subset),
         ):
-            fits = wanted is None or (
-                _folded(wanted) == _folded(self.facts.encryption_context())
-                if name.endswith("Equals")
-                else _folded(wanted) <= _folded(self.facts.encryption_context())
-            )
-            if wanted is not None and not fits:
-                failed = Mismatch(f"constraint {name}", _pairs(wanted), has or None)
+            if wanted is None:
+                continue
+            asked, has = _folded(wanted), _folded(sent)
+            fits = asked == has if name.endswith("Equals") else asked <= has
+            if not fits:
+                failed = Mismatch(f"constraint {name}", _pairs(wanted), _pairs(sent) or None)
                 yield Miss("grant", place, ref, ("grantee", "operation"), (failed,))
 
 
