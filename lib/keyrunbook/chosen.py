@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from keyrunbook.errors import ParameterError
+from keyrunbook.errors import OutputsNotWritable, ParameterError
 from keyrunbook.files import write_atomically
 from keyrunbook.parameters import OF_ONE_CALL, Parameters
 
@@ -50,9 +50,8 @@ def current(outputs: Path) -> str | None:
 
 
 def go_on_with(outputs: Path, run_id: str) -> None:
-    """From now on this is the run that the notebooks share."""
-    outputs.mkdir(parents=True, exist_ok=True)
-    write_atomically(outputs / CURRENT, run_id + "\n", OWNER_ONLY)
+    """From now on this is the run that the notebooks share. Raises OutputsNotWritable."""
+    _write(outputs / CURRENT, run_id + "\n")
 
 
 def kept(outputs: Path, run_id: str) -> dict[str, Any]:
@@ -75,12 +74,21 @@ def kept(outputs: Path, run_id: str) -> dict[str, Any]:
 def keep(outputs: Path, run_id: str, values: Mapping[str, Any]) -> None:
     """Keep these values for a run, in place of those before.
 
-    Raises ParameterError for a value that the model refuses.
+    Raises ParameterError for a value that the model refuses, OutputsNotWritable.
     """
     Parameters.load(values)
-    folder = outputs / run_id
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / FORM, json.dumps(dict(values), indent=2) + "\n", OWNER_ONLY)
+    _write(outputs / run_id / FORM, json.dumps(dict(values), indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text, OWNER_ONLY)
+    except OSError as error:
+        raise OutputsNotWritable(
+            f"{path} cannot be written: {error.strerror}.",
+            "Give another folder by outputs_dir, or mend its permissions.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from keyrunbook import chosen
-from keyrunbook.errors import ParameterError
+from keyrunbook.errors import OutputsNotWritable, ParameterError
 
 ALIAS = "alias/imagebuilder-workflows"
 MINE, OTHER = "alias/mine", "alias/other"
@@ -92,3 +92,11 @@ def test_which_run_it_is_comes_from_no_form(tmp_path: Path, name: str) -> None:
     value = {"run_id": "r", "outputs_dir": "d", "approve": "0" * 64}[name]
     chosen.keep(tmp_path, "r", {name: value})
     assert chosen.kept(tmp_path, "r") == {}
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputsNotWritable, match=r"\.current cannot be written: "):
+        chosen.go_on_with(tmp_path / "file", "r")
+    with pytest.raises(OutputsNotWritable, match=r"form\.json cannot be written: "):
+        chosen.keep(tmp_path, "file", {})

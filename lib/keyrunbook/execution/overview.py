@@ -6,11 +6,11 @@ asks nothing of AWS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from keyrunbook import chosen, sandboxes
-from keyrunbook.errors import LedgerDamaged, SandboxGone
+from keyrunbook.errors import LedgerDamaged, RunbookError, SandboxGone
 from keyrunbook.execution.runs import run_ids, summary
 from keyrunbook.ledger import NAME, Ledger, find_run, new_run_id
 from keyrunbook.parameters import Parameters, outputs_dir
@@ -140,18 +140,23 @@ class Buttons:
             runs.value = self._overview.run_id() or ""
             go_on.disabled = not offered
 
-        def say(text: str) -> None:
-            offer()
+        def say(what: Callable[[], str]) -> None:
+            """Do it; what came of it, or what went wrong, is said."""
+            try:
+                text = what()
+                offer()
+            except RunbookError as error:
+                text = f"✗ {error.what} {error.fix}"
             said.value = status(text)
 
-        def look_again(_: Any) -> None:
+        def look_again() -> str:
             self._overview.refresh()
-            say(self._overview.next_step())
+            return self._overview.next_step()
 
-        go_on.on_click(lambda _: say(self._overview.choose(runs.value)))
-        begin.on_click(lambda _: say(self._overview.begin()))
-        look.on_click(look_again)
-        say(self._overview.next_step())
+        go_on.on_click(lambda _: say(lambda: self._overview.choose(runs.value)))
+        begin.on_click(lambda _: say(self._overview.begin))
+        look.on_click(lambda _: say(look_again))
+        say(self._overview.next_step)
         return widgets.VBox([runs, widgets.HBox([go_on, begin, look], layout=row), said])
 
     def _repr_mimebundle_(self, **more: Any) -> Any:

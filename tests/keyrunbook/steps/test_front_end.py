@@ -116,6 +116,9 @@ def test_start_and_continue_say_which_run_and_which_notebook(live: Sandbox, tmp_
     run.at("01_create_key").done()
     look.click()
     assert "Next: 02_grant_access.ipynb" in said.value
+    (tmp_path / chosen.CURRENT).write_text("no run")
+    look.click()
+    assert ".current does not name a run. Delete the file." in said.value
 
 
 def test_a_run_whose_sandbox_is_gone_is_blocked(
