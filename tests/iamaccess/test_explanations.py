@@ -345,6 +345,22 @@ FOREIGN_ROOT = Principal("root", "arn:aws:iam::444455556666:root", "444455556666
             id="two condition keys",
         ),
         pytest.param(
+            asked(action="s3:GetObject", identity=None),
+            "UNKNOWN: not settled; not read: identity policies",
+            id="no delegation is needed, the identity policies not read",
+        ),
+        pytest.param(
+            asked(action="s3:GetObject"),
+            "DENIED: no identity policy allows s3:GetObject",
+            id="no delegation is needed",
+        ),
+        pytest.param(
+            asked(WORKFLOW, but(USE, Principal={"AWS": f"{ROLE}2"}), DELEGATES, **OWN_LAYER),
+            "ALLOWED: identity policy 'Own', statement 1 allows kms:Decrypt; the key policy lets "
+            "identity policies count (statement 'Allow access for key administrators')",
+            id="behind a statement for another",
+        ),
+        pytest.param(
             asked(who=Principal("service", "s3.amazonaws.com", None)),
             "DENIED: no statement of the key policy allows kms:Decrypt to this principal",
             id="a service",
