@@ -18,7 +18,7 @@ from keyrunbook.aws.clients import sandbox_clients
 from keyrunbook.sandboxes import Handoff
 from looks import HEIGHT, WIDE, Looks
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from served_lab import Lab, copy_of_the_project
+from served_lab import EVENT_DELAY_S, Lab, copy_of_the_project
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NO_CHROMIUM = (
@@ -36,8 +36,6 @@ FLAGS = (
 )
 PATIENCE_MS = 30_000
 """How long a state is waited for, on a machine that is busy."""
-EVENT_DELAY_S = 5.0
-"""How late records come in what stands for AWS: long enough for a person to see the wait."""
 
 
 def chromium() -> str | None:

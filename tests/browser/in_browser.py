@@ -25,6 +25,10 @@ _FOCUSED = """([tag, texts]) => {
   const focused = document.activeElement;
   return focused.matches(tag) && texts.includes(focused.textContent.trim());
 }"""
+_IN_RED = (
+    '[data-mime-type="application/vnd.jupyter.stderr"],'
+    '[data-mime-type="application/vnd.jupyter.error"]'
+)
 _BLANK = "prompts => prompts.forEach(prompt => prompt.textContent = '')"
 _ENDED = r"""() => {
   const notebook = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)');
@@ -85,8 +89,14 @@ class Notebook:
 
     @property
     def failed(self) -> Locator:
-        """What its cells failed with."""
-        return self.panel.locator('[data-mime-type^="application/vnd.jupyter.error"]')
+        """What its cells failed with, or warned of."""
+        return self.outputs.and_(self.panel.locator(_IN_RED))
+
+    def all_ran(self) -> None:
+        """Each cell has run, and none failed or warned."""
+        expect(self.failed).to_have_count(0)
+        not_run = self.panel.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text="[ ]:")
+        expect(not_run).to_have_count(0)
 
     def output_with(self, text: str | re.Pattern[str]) -> Locator:
         """The output that holds a text."""

@@ -19,6 +19,8 @@ from keyrunbook.parameters import project_dir
 
 START_S = 60.0
 END_S = 30.0
+EVENT_DELAY_S = 600.0
+"""How late records come in what stands for AWS, unless a test moves its clock."""
 ADDRESS = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d+/\S*token=\w+")
 NOT_COPIED = shutil.ignore_patterns(".ipynb_checkpoints", "*.egg-info")
 
@@ -29,12 +31,16 @@ THEMES = "@jupyterlab/apputils-extension/themes.jupyterlab-settings"
 
 def copy_of_the_project(folder: Path) -> Path:
     """The packages and the notebooks of the project; JupyterLab takes the system's theme."""
-    for name in ("lib", "notebooks"):
-        shutil.copytree(project_dir() / name, folder / name, ignore=NOT_COPIED)
+    _copy("lib", folder)
+    _copy("notebooks", folder)
     settings = folder / "settings" / THEMES
     settings.parent.mkdir(parents=True)
     settings.write_text('{"adaptive-theme": true}', encoding="utf-8")
     return folder
+
+
+def _copy(name: str, folder: Path) -> None:
+    shutil.copytree(project_dir() / name, folder / name, ignore=NOT_COPIED, dirs_exist_ok=True)
 
 
 class Lab:
@@ -86,7 +92,10 @@ class Lab:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def forget(self) -> None:
-        """Ends the kernels, and removes the open tabs and the runs; the sandbox stays as it is."""
+        """Ends the kernels, removes open tabs and runs, and what was saved in the notebooks.
+
+        The sandbox stays as it is.
+        """
         token = parse_qs(urlsplit(self.address).query)["token"][0]
         own = {"Authorization": f"token {token}"}
         kernels = f"{self.root}/api/kernels"
@@ -97,6 +106,7 @@ class Lab:
         with ThreadPoolExecutor() as at_once:
             list(at_once.map(shut_down, json.load(urlopen(Request(kernels, headers=own)))))
         shutil.rmtree(self._project / "workspaces", ignore_errors=True)
+        _copy("notebooks", self._project)
         (self.outputs / ".current").unlink(missing_ok=True)
         for run in self.outputs.glob("*/ledger.jsonl"):
             shutil.rmtree(run.parent)
