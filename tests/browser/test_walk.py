@@ -27,6 +27,7 @@ def test_with_the_mouse_alone(page: Page, lab: Lab, looks: Looks) -> None:
     map_again = notebook.follow("start.ipynb")
     map_again.button("Look again").click()
     expect(map_again.output_with("06_clean_up").get_by_text("✓ done")).to_have_count(len(STEPS))
+    expect(map_again.status.filter(has_text="all is done")).to_be_visible()
     looks.check(page, "start", OUR_OUTPUTS)
     (run,) = [ledger.parent for ledger in lab.outputs.glob("*/ledger.jsonl")]
     subprocess.run([*(RUNBOOK, "report", run.name), *("--outputs", lab.outputs)], check=True)

@@ -89,6 +89,8 @@ class Overview:
         """The run, and the notebook that is next."""
         shown = self.map()
         step = next((one.step for one in shown.steps if one.state is State.NEXT), None)
+        if all(one.state is State.DONE for one in shown.steps):
+            return f"✓ {shown.title}: all is done. Start a new run, or take an exercise."
         if step is None:
             return f"✗ {shown.title}: nothing can be done next; the map says why. Start a new run."
         return f"✓ {shown.title}. Next: {step}.ipynb, by its link in the map."

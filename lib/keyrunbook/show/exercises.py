@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from keyrunbook.show.sentence import Sentence
 from keyrunbook.show.tables import SIGNS, Table
-from keyrunbook.show.widgets import bundle, is_live, status
+from keyrunbook.show.widgets import AS_OUTPUT, bundle, is_live, status
 
 if TYPE_CHECKING:
     from keyrunbook.exercises.exercise import Checked, Exercise
@@ -73,6 +73,8 @@ class Panel:
         import ipywidgets as widgets
 
         checked, told = widgets.HTML(html), widgets.HTML()
+        for one in (checked, told):
+            one.add_class(AS_OUTPUT)
 
         def button(words: str, tooltip: str, pressed: Callable[[], None]) -> Any:
             made = widgets.Button(description=words, tooltip=tooltip)

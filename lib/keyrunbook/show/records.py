@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keyrunbook.proof import ARN_KEY, MESSAGE_KEY
 from keyrunbook.show.tables import Table, records_table
-from keyrunbook.show.widgets import bundle, is_live
+from keyrunbook.show.widgets import AS_OUTPUT, bundle, is_live
 
 if TYPE_CHECKING:
     from keyrunbook.records import Record
@@ -126,6 +126,8 @@ class Records:
         table = widgets.HTML()
         opened = widgets.Dropdown(description="Open", layout=widgets.Layout(width="30em"))
         record = widgets.HTML()
+        for one in (table, record):
+            one.add_class(AS_OUTPUT)
 
         def show_table(_: Any = None) -> None:
             chosen = self.filtered(event.value, counts.value, words.value.strip())

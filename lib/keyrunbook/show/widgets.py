@@ -13,6 +13,10 @@ Source: https://github.com/jupyter-server/jupyter_server/pull/1100
 """
 
 
+AS_OUTPUT: Final = "jp-RenderedHTMLCommon"
+"""The class by which JupyterLab styles outputs that are HTML: a widget's has it only if given."""
+
+
 def is_live() -> bool:
     """Whether a front end that shows widgets started this kernel, as JupyterLab does."""
     return FRONT_END in os.environ
