@@ -1,4 +1,4 @@
-"""One browser and one JupyterLab for all tests here; `make test-browser` runs them.
+"""What `make test-browser` runs on: one browser, and a fresh JupyterLab for each test with one.
 
 No page may ask anything of another machine or log an error in its console: the fixture `page`
 ends each test with that.
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, one has the only JupyterLab."""
+    """With several processes, one has JupyterLab and what stands for AWS."""
     for item in items:
         group = "lab" if "lab" in getattr(item, "fixturenames", ()) else "pages"
         item.add_marker(pytest.mark.xdist_group(group))
@@ -74,12 +74,6 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=chromium(), args=[*FLAGS])
         yield started
         started.close()
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project, for JupyterLab to write to."""
-    return copy_of_the_project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="session")
@@ -102,12 +96,15 @@ def aws() -> Iterator[Handoff]:
         yield handoff
 
 
-@pytest.fixture(scope="session")
-def served(project: Path, aws: Handoff) -> Iterator[Lab]:
-    """JupyterLab beside its own sandbox, for all tests; the environment leads to `aws`."""
+@pytest.fixture
+def lab(tmp_path: Path, aws: Handoff) -> Iterator[Lab]:
+    """JupyterLab at its first start, beside a sandbox of its own; the environment leads to `aws`.
+
+    It works on a copy of the project.
+    """
     served = Lab(
-        project,
-        project / "outputs",
+        copy_of_the_project(tmp_path / "project"),
+        tmp_path / "outputs",
         AWS_ENDPOINT_URL=aws.endpoint_url,
         AWS_ACCESS_KEY_ID=aws.access_key_id,
         AWS_SECRET_ACCESS_KEY=aws.secret_access_key,
@@ -116,19 +113,6 @@ def served(project: Path, aws: Handoff) -> Iterator[Lab]:
     served.start()
     yield served
     served.end()
-
-
-@pytest.fixture
-def lab(served: Lab) -> Iterator[Lab]:
-    """JupyterLab as it is after its first start, without runs, kernels and open tabs."""
-    yield served
-    served.forget()
-
-
-@pytest.fixture
-def watched() -> Watched:
-    """What goes on behind the pages of a test."""
-    return Watched()
 
 
 FAILED = pytest.StashKey[bool]()
@@ -146,15 +130,13 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture
-def bare_page(
-    browser: Browser, watched: Watched, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Page]:
+def bare_page(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
     """A page in a browser that knows nothing yet; of a test that failed there is a picture."""
     context = browser.new_context(
         viewport={"width": WIDE, "height": HEIGHT}, color_scheme="light", reduced_motion="reduce"
     )
     context.set_default_timeout(PATIENCE_MS)
-    opened = context.new_page()
+    opened, watched = context.new_page(), Watched()
     watched.watch(opened)
     yield opened
     if request.node.stash.get(FAILED, False):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -10,10 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
-from urllib.request import Request, urlopen
 
 from keyrunbook.parameters import project_dir
 
@@ -23,24 +19,18 @@ EVENT_DELAY_S = 600.0
 """How late records come in what stands for AWS, unless a test moves its clock."""
 ADDRESS = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d+/\S*token=\w+")
 NOT_COPIED = shutil.ignore_patterns(".ipynb_checkpoints", "*.egg-info")
-
-
 RUNBOOK = Path(sys.executable).with_name("runbook")
 THEMES = "@jupyterlab/apputils-extension/themes.jupyterlab-settings"
 
 
 def copy_of_the_project(folder: Path) -> Path:
     """The packages and the notebooks of the project; JupyterLab takes the system's theme."""
-    _copy("lib", folder)
-    _copy("notebooks", folder)
+    for name in ("lib", "notebooks"):
+        shutil.copytree(project_dir() / name, folder / name, ignore=NOT_COPIED)
     settings = folder / "settings" / THEMES
     settings.parent.mkdir(parents=True)
     settings.write_text('{"adaptive-theme": true}', encoding="utf-8")
     return folder
-
-
-def _copy(name: str, folder: Path) -> None:
-    shutil.copytree(project_dir() / name, folder / name, ignore=NOT_COPIED, dirs_exist_ok=True)
 
 
 class Lab:
@@ -56,12 +46,6 @@ class Lab:
         self._log = outputs.with_name(f"{outputs.name}.log")
         self.outputs = outputs
         self.address = ""
-
-    @property
-    def root(self) -> str:
-        """Where the server is, without its page and token."""
-        parts = urlsplit(self.address)
-        return f"{parts.scheme}://{parts.netloc}"
 
     def start(self) -> None:
         """Start it, and wait until it says where it is."""
@@ -90,26 +74,6 @@ class Lab:
     def told(self) -> str:
         """What it has printed since it was started."""
         return self._log.read_text(encoding="utf-8", errors="replace")
-
-    def forget(self) -> None:
-        """Ends the kernels, removes open tabs and runs, and what was saved in the notebooks.
-
-        The sandbox stays as it is.
-        """
-        token = parse_qs(urlsplit(self.address).query)["token"][0]
-        own = {"Authorization": f"token {token}"}
-        kernels = f"{self.root}/api/kernels"
-
-        def shut_down(kernel: dict[str, str]) -> None:
-            urlopen(Request(f"{kernels}/{kernel['id']}", headers=own, method="DELETE")).close()
-
-        with ThreadPoolExecutor() as at_once:
-            list(at_once.map(shut_down, json.load(urlopen(Request(kernels, headers=own)))))
-        shutil.rmtree(self._project / "workspaces", ignore_errors=True)
-        _copy("notebooks", self._project)
-        (self.outputs / ".current").unlink(missing_ok=True)
-        for run in self.outputs.glob("*/ledger.jsonl"):
-            shutil.rmtree(run.parent)
 
     def end(self) -> None:
         """End it as a closed terminal does, with its kernels and its sandbox."""
