@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import stat
@@ -20,7 +20,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import platformdirs
 from filelock import FileLock
@@ -137,6 +137,13 @@ def command(handoff: Handoff, name: str, **fields: Any) -> dict[str, Any]:
         ) from error
 
 
+def _readable(stream: IO[str], limit_s: float) -> bool:
+    """Whether there is something to read, or the end, within the limit."""
+    with selectors.DefaultSelector() as selector:  # select.select stops at 1,024 open files
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(limit_s))
+
+
 class Sandbox:
     """A sandbox process that is being started; `ready` waits for it."""
 
@@ -157,7 +164,7 @@ class Sandbox:
         """Wait until it serves. Raises Unreachable when it ended instead, or takes too long."""
         if self._handoff is None:
             assert self._process.stdout is not None
-            if not select.select([self._process.stdout], [], [], self._start_seconds)[0]:
+            if not _readable(self._process.stdout, self._start_seconds):
                 self.close()
                 raise Unreachable(
                     f"The sandbox did not start within {self._start_seconds:.0f} seconds.",
