@@ -16,7 +16,7 @@ endif
 # docutils than the aws command, which the tests drive.
 DOCS_PACKAGES = build/docs-packages
 DOCS_STAMP = $(DOCS_PACKAGES)/ready-for
-SPHINX = PYTHONPATH=$(CURDIR)/$(DOCS_PACKAGES) $(VENV_PYTHON) -m sphinx --quiet --fail-on-warning \
+SPHINX = PYTHONPATH="$(CURDIR)/$(DOCS_PACKAGES)" $(VENV_PYTHON) -m sphinx --quiet --fail-on-warning \
     --keep-going --fresh-env --doctree-dir build/doctrees docs
 
 # What drives a browser lies apart, too: only `make test-browser` needs it.
@@ -48,7 +48,7 @@ test-docs: docs  ## the same, twice: links, nothing from the network, both build
 	@$(VENV_PYTHON) docs/check.py build/site build/site-again
 
 test-browser: $(BROWSER_STAMP) docs  ## the notebooks, the report and the site, in a real browser
-	@PYTHONPATH=$(CURDIR)/$(BROWSER_PACKAGES) $(VENV_PYTHON) -m pytest tests/browser \
+	@PYTHONPATH="$(CURDIR)/$(BROWSER_PACKAGES)" $(VENV_PYTHON) -m pytest tests/browser \
 	    -n 2 --dist loadgroup $(ARGS)
 
 notebooks: $(STAMP)  ## make the notebooks' committed outputs again

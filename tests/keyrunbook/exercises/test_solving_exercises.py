@@ -394,7 +394,7 @@ def test_a_shell_is_the_person_in_the_account_and_nothing_else_counts(on_sandbox
         "AWS_SECRET_ACCESS_KEY": "x\nAWS_y=z",
     }
     ask = (
-        f'. "{path}" && env && {sys.executable} -c '
+        f'. "{path}" && env && "{sys.executable}" -c '
         '\'import boto3; print(boto3.client("sts").get_caller_identity()["Arn"])\''
     )
     done = subprocess.run(
