@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
@@ -78,6 +78,26 @@ class Record:
     def caller(self) -> str | None:
         """Who called, for comparing with permitted principals: a session's role, else itself."""
         return self.issuer_arn if self.issuer_arn is not None else self.principal_arn
+
+
+def order(record: Record) -> tuple[datetime, str]:
+    """What records are sorted by: when the call was, then their ids."""
+    return record.time, record.event_id
+
+
+def by_event_id(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The records by their ids, each once; several where they say different things under one id."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        same_id = found.setdefault(record.event_id, [])
+        if record not in same_id:
+            same_id.append(record)
+    return found
+
+
+def distinct(records: Iterable[Record]) -> list[Record]:
+    """Each record once, oldest first; all are kept that share an id and say different things."""
+    return sorted((one for same in by_event_id(records).values() for one in same), key=order)
 
 
 def parse_record(raw: str | Mapping[str, Any], place: str = "record") -> Record:

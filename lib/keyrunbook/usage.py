@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from keyrunbook.findings import Finding, Status
 from keyrunbook.proof import ARN_KEY, DECRYPT, GENERATE, WORTH_WAITING, Searched, joined
-from keyrunbook.records import KMS, Record
+from keyrunbook.records import KMS, Record, distinct
 
 OPERATIONS: Final = (
     DECRYPT,
@@ -185,16 +185,15 @@ def summarise(records: Iterable[Record], key_arn: str, searched: Searched) -> Us
     """
     _, _, _, region, account, resource = key_arn.split(":", 5)
     key_id = resource.partition("/")[2]
-    given: dict[str, list[Record]] = {}
-    for record in records:
-        if (record.source, record.account, record.region) != (KMS, account, region):
-            continue
-        same = given.setdefault(record.event_id, [])
-        if record.name in OPERATIONS and record not in same:
-            same.append(record)
+    of_key = (
+        record
+        for record in records
+        if (record.source, record.account, record.region) == (KMS, account, region)
+        and record.name in OPERATIONS
+    )
     calls: list[Call] = []
     unnamed: list[Call] = []
-    for record in sorted((one for same in given.values() for one in same), key=_order):
+    for record in distinct(of_key):
         names = _names(record, key_arn, key_id)
         if names is not False:
             (unnamed if names is None else calls).append(Call(record, became(record)))
@@ -212,10 +211,6 @@ def none_seen(usage: Usage, who: str, since: datetime, until: datetime) -> str:
         f"no use by {who} seen in {usage.searched.source} from {_when(since)} to {_when(until)}; "
         f"{len(refused)} refused{times}. Records may come late or never: absence proves nothing."
     )
-
-
-def _order(record: Record) -> tuple[datetime, str]:
-    return record.time, record.event_id
 
 
 def _names(record: Record, key_arn: str, key_id: str) -> bool | None:

@@ -33,7 +33,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from keyrunbook.aws.refusals import explain
 from keyrunbook.errors import RunbookError
 from keyrunbook.proof import Searched, Span
-from keyrunbook.records import MalformedRecord, Record, parse_record
+from keyrunbook.records import MalformedRecord, Record, distinct, parse_record
 
 CALLS_PER_SECOND: Final = 2
 PAGE: Final = 50
@@ -240,11 +240,10 @@ class LookupSource:
         """Ask for each of `spans`, page by page, and say how far they were answered.
 
         A span is incomplete when it reaches back further than Event history does, when its service
-        has its events in another Region, when the cap
-        of calls was met, or would surely be, or when it held a record that could not be read; such
-        records are in `Searched.malformed`. How many calls it takes is estimated by the pages that
-        were read: the more of a span's time they cover, the fewer are left. A record that is found
-        by two spans is given once.
+        has its events in another Region, when the cap of calls was met, or would surely be, or when
+        it held a record that could not be read; such records are in `Searched.malformed`. How many
+        calls it takes is estimated by the pages that were read: the more of a span's time they
+        cover, the fewer are left. A record that is found by two spans is given once.
 
         Raises:
             AwsRefused: AWS answered with an error, throttling that outlasted the retries included.
@@ -253,12 +252,8 @@ class LookupSource:
         """
         search = _Search(self._client, self._clock(), self._max_calls, self._estimated)
         search.all(spans, self._region)
-        records = sorted(
-            (record for same_id in search.records.values() for record in same_id),
-            key=lambda record: (record.time, record.event_id),
-        )
         return Found(
-            tuple(records),
+            tuple(distinct(search.records)),
             Searched(
                 source=self.name,
                 spans=tuple(spans),
@@ -326,7 +321,7 @@ class _Search:
     ) -> None:
         self.at = at
         self.calls = 0
-        self.records: dict[str, list[Record]] = {}
+        self.records: list[Record] = []
         self.malformed: dict[str, MalformedRecord] = {}
         self.why: dict[Span, str] = {}
         self._client = client
@@ -401,9 +396,7 @@ class _Search:
             self.malformed[str(error)] = error
             self.why[span] = f"A record could not be read ({error})."
             return
-        same_id = self.records.setdefault(record.event_id, [])
-        if record not in same_id:
-            same_id.append(record)
+        self.records.append(record)
 
 
 def _told(calls: int) -> str:

@@ -70,6 +70,23 @@ Source: https://github.com/prowler-cloud/prowler/issues/1279
 _NO_BUCKET_ENCRYPTION: Final = "ServerSideEncryptionConfigurationNotFoundError"
 _THREADS: Final = 8
 
+_WITH_BUILDS: Final = {
+    of.WORKFLOW: (
+        *("list_workflows", "workflowVersionList"),
+        *("list_workflow_build_versions", "workflowSummaryList", "workflowVersionArn"),
+    ),
+    of.COMPONENT: (
+        *("list_components", "componentVersionList"),
+        *("list_component_build_versions", "componentSummaryList", "componentVersionArn"),
+    ),
+    of.IMAGE: (
+        *("list_images", "imageVersionList"),
+        *("list_image_build_versions", "imageSummaryList", "imageVersionArn"),
+    ),
+}
+"""Of each kind with builds: the list of its versions and its member; that of a version's builds,
+its member, and how it is told the version."""
+
 _LISTS: Final[Mapping[str, tuple[str, str, Callable[[Any, str], Any]]]] = {
     of.IMAGE_RECIPE: (
         "list_image_recipes",
@@ -431,36 +448,14 @@ def _allows(policy: Policy) -> Iterator[Allowed]:
 
 def _list(client: Any, kind: str) -> list[Any]:
     """The entries of a kind: ARNs of builds, or what its list shows."""
-    if kind == of.WORKFLOW:
-        versions = _pages(client, "list_workflows", "workflowVersionList", owner="Self")
-        return [
-            one["arn"]
-            for version in list(versions)
-            for one in _pages(
-                client, "list_workflow_build_versions", "workflowSummaryList",
-                workflowVersionArn=version["arn"],
-            )
-        ]  # fmt: skip
-    if kind == of.COMPONENT:
-        versions = _pages(client, "list_components", "componentVersionList", owner="Self")
-        return [
-            one["arn"]
-            for version in list(versions)
-            for one in _pages(
-                client, "list_component_build_versions", "componentSummaryList",
-                componentVersionArn=version["arn"],
-            )
-        ]  # fmt: skip
-    if kind == of.IMAGE:
-        images = _pages(client, "list_images", "imageVersionList", owner="Self")
-        return [
+    if kind in _WITH_BUILDS:
+        versions, member, builds, of_builds, by = _WITH_BUILDS[kind]
+        found = [
             one
-            for image in list(images)
-            for one in _pages(
-                client, "list_image_build_versions", "imageSummaryList",
-                imageVersionArn=image["arn"],
-            )
-        ]  # fmt: skip
+            for version in list(_pages(client, versions, member, owner="Self"))
+            for one in _pages(client, builds, of_builds, **{by: version["arn"]})
+        ]
+        return found if kind == of.IMAGE else [one["arn"] for one in found]
     if kind == of.PIPELINE:
         return list(_pages(client, "list_image_pipelines", "imagePipelineList"))
     operation, member, _ = _LISTS[kind]

@@ -94,7 +94,7 @@ def as_read(key_arn: str, text: str | None, grants: Iterable[Mapping[str, Any]] 
         key_arn,
         text,
         policy,
-        None if grants is None else [_grant(one, key_arn) for one in grants],
+        None if grants is None else [grant(one, key_arn) for one in grants],
         tuple(unknown.refused),
         tuple(unknown.malformed),
     )
@@ -247,12 +247,13 @@ def _parsed(text: Any, kind: Literal["identity", "resource"], name: str) -> Poli
         raise _Malformed(f"{name}: {error}") from error
 
 
-def _grant(grant: Mapping[str, Any], key_arn: str) -> Grant:
-    constraints = grant.get("Constraints", {})
+def grant(given: Mapping[str, Any], key_arn: str) -> Grant:
+    """A grant of the key, as ListGrants and the ledger have it, for the judge."""
+    constraints = given.get("Constraints", {})
     return Grant(
-        grant["GrantId"],
-        grant["GranteePrincipal"],
-        frozenset(grant["Operations"]),
+        given["GrantId"],
+        given["GranteePrincipal"],
+        frozenset(given["Operations"]),
         constraints.get("EncryptionContextSubset"),
         constraints.get("EncryptionContextEquals"),
         key_arn,

@@ -18,7 +18,7 @@ from keyrunbook.errors import ParameterError
 from keyrunbook.logs.names import LogName, log_name
 from keyrunbook.logs.scan import Scanned
 from keyrunbook.proof import Claim, Searched, Span, joined
-from keyrunbook.records import MalformedRecord, Record
+from keyrunbook.records import MalformedRecord, Record, distinct
 
 LATE: Final = timedelta(days=1)
 """How much later than its event a record is still looked for. AWS names minutes, and promises none.
@@ -149,7 +149,9 @@ def found(
         holes += [_hole(one.place) for _ in one.troubles]
     spans, incomplete, why = _spans(wanted, held, holes, troubles, lack)
     return Found(
-        records=_distinct(record for one in read for record in one.records if wanted.holds(record)),
+        records=tuple(
+            distinct(record for one in read for record in one.records if wanted.holds(record))
+        ),
         searched=Searched(
             source=source,
             spans=spans,
@@ -166,21 +168,6 @@ def found(
         scanned=tuple(read),
         digests=tuple(digests),
         wanted=wanted,
-    )
-
-
-def _distinct(records: Iterable[Record]) -> tuple[Record, ...]:
-    """Each once; those that share an event id and say different things are all kept."""
-    by_id: dict[str, list[Record]] = {}
-    for record in records:
-        same_id = by_id.setdefault(record.event_id, [])
-        if record not in same_id:
-            same_id.append(record)
-    return tuple(
-        sorted(
-            (record for same_id in by_id.values() for record in same_id),
-            key=lambda record: (record.time, record.event_id),
-        )
     )
 
 

@@ -14,13 +14,12 @@ from keyrunbook.proof.sound import (
     candidate,
     in_the_way,
     message,
-    order,
     unsound,
     when,
 )
 from keyrunbook.proof.tied import tied_decrypts
 from keyrunbook.proof.verdict import Clause, Need, Outcome, Rejected, Verdict
-from keyrunbook.records import KMS, Record
+from keyrunbook.records import KMS, Record, by_event_id, order
 
 
 def prove(records: Iterable[Record], claim: Claim, searched: Searched) -> Verdict:
@@ -28,7 +27,7 @@ def prove(records: Iterable[Record], claim: Claim, searched: Searched) -> Verdic
 
     Neither the order of the records nor their repetition matters.
     """
-    given, at_odds = _distinct(records)
+    given, at_odds = _once_and_at_odds(records)
     given, corrected, reasons = _corrected(given, at_odds)
     set_aside = [*at_odds, *corrected]
     sound: list[Record] = []
@@ -80,15 +79,11 @@ def _both(encrypted: Clause, readable: Clause) -> Outcome:
     return Outcome.PROVED if outcomes == {Outcome.PROVED} else Outcome.NOT_YET
 
 
-def _distinct(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
+def _once_and_at_odds(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     """Each record once, oldest first; and apart those that share an event id but not content."""
-    by_id: dict[str, list[Record]] = {}
-    for record in records:
-        same_id = by_id.setdefault(record.event_id, [])
-        if record not in same_id:
-            same_id.append(record)
-    once = [same[0] for same in by_id.values() if len(same) == 1]
-    at_odds = [record for same in by_id.values() if len(same) > 1 for record in same]
+    given = by_event_id(records).values()
+    once = [same[0] for same in given if len(same) == 1]
+    at_odds = [record for same in given if len(same) > 1 for record in same]
     return sorted(once, key=order), sorted(at_odds, key=order)
 
 

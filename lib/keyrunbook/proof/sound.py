@@ -18,10 +18,6 @@ def candidate(record: Record) -> bool:
     return record.source == KMS and record.name in (GENERATE, DECRYPT)
 
 
-def order(record: Record) -> tuple[datetime, str]:
-    return record.time, record.event_id
-
-
 def unsound(record: Record, claim: Claim) -> str | None:
     """Why a GenerateDataKey or Decrypt record cannot speak for this version, whatever its key."""
     return _of_another(record, claim) or _no_message(record) or _unclear_key(record, claim)

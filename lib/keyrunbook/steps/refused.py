@@ -7,7 +7,7 @@ is now. Policy changes take effect late, so that the two may differ from what AW
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from iamaccess import (
     ContextValue,
-    Grant,
     MalformedPolicy,
     Outcome,
     Policies,
@@ -243,7 +242,7 @@ def policies_at(
     if grants is not None:
         later = [one for one in changes if one.time > at]
         made = {one.after for one in later if one.what == "grant id"}
-        taken = [_grant(one.before, key_arn) for one in later if one.what == "grant"]
+        taken = [who.grant(one.before, key_arn) for one in later if one.what == "grant"]
         grants = [*(one for one in grants if one.grant_id not in made), *taken]
     return replace(now, resource=resource, identity=identity, grants=grants)
 
@@ -265,19 +264,6 @@ def _parsed(document: Any, kind: Any, name: str) -> list[Policy] | None:
         return [parse_policy(document, kind=kind, name=name)]
     except MalformedPolicy:
         return None
-
-
-def _grant(given: Mapping[str, Any], key_arn: str) -> Grant:
-    """A grant that was taken, as the ledger keeps it."""
-    constraints = given.get("Constraints", {})
-    return Grant(
-        given["GrantId"],
-        given["GranteePrincipal"],
-        frozenset(given["Operations"]),
-        constraints.get("EncryptionContextSubset"),
-        constraints.get("EncryptionContextEquals"),
-        key_arn,
-    )
 
 
 def _table(whys: Sequence[Why]) -> Table:
