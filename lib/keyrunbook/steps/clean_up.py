@@ -68,9 +68,11 @@ def observe(run: Run) -> State:
     made = [one["workflow_arn"] for one in presence.made(run, "imagebuilder:CreateWorkflow")]
     workflows = tuple(arn for arn in made if presence.is_there(run, arn))
     roles = [one["RoleName"] for one in presence.made(run, "iam:CreateRole")]
-    role = next((name for name in roles if presence.role(run, name) is not None), None)
     grantee = _grantee(run)
     grant = None if grantee is None else grant_access.observe_role(run, grantee)
+    looked_at = {} if grant is None else {grant.role_name: grant.role_arn}
+    there = (one for one in roles if (looked_at.get(one) or presence.role(run, one)) is not None)
+    role = next(there, None)
     used = key if key_made and _goes(key) else None
     return State(
         workflows,
